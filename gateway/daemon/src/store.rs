@@ -1,0 +1,200 @@
+//! The database: SQLite in WAL mode with `synchronous = FULL`, one writer thread that commits many changes with one
+//! fsync (group commit). Each stage keeps its own SQL; this module only runs it. What [`Store::write`] has returned
+//! is on the disk.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+/// Changes that one commit may carry. More would only delay the first of them.
+const GROUP: usize = 512;
+/// Changes that may wait for the writer; beyond it callers wait, so that memory stays bounded.
+const QUEUE: usize = 4096;
+/// Pages in the WAL after which the writer checkpoints between two groups.
+const CHECKPOINT_PAGES: i64 = 4000;
+
+/// Why a change or a query failed. Nothing of it was stored.
+#[derive(Debug, thiserror::Error, Clone)]
+pub enum StoreError {
+    /// The disk is full or read-only, or the file is damaged: the sender should try again.
+    #[error("database: {0}")]
+    Disk(String),
+    /// The statement itself failed.
+    #[error("database: {0}")]
+    Statement(String),
+    /// The writer has stopped.
+    #[error("database: the writer has stopped")]
+    Stopped,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use ErrorCode::{CannotOpen, DatabaseCorrupt, DiskFull, PermissionDenied, ReadOnly, SystemIoFailure};
+        match error.sqlite_error_code() {
+            Some(DiskFull | SystemIoFailure | ReadOnly | CannotOpen | DatabaseCorrupt | PermissionDenied) => {
+                Self::Disk(error.to_string())
+            }
+            _ => Self::Statement(error.to_string()),
+        }
+    }
+}
+
+/// Runs inside the group's transaction (or learns why there is none); answers its caller after the commit.
+type Change = Box<dyn FnOnce(Result<&Transaction<'_>, StoreError>) -> Answer + Send>;
+/// Told whether the commit succeeded.
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// A handle on the database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    writer: mpsc::SyncSender<Change>,
+    reader: Arc<Mutex<Connection>>,
+}
+
+impl Store {
+    /// Opens or makes the database and runs the migrations that it has not seen, in order, all or nothing.
+    pub fn open(path: &Path, migrations: &[&str]) -> Result<Self, StoreError> {
+        let mut connection =
+            connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        migrate(&mut connection, migrations)?;
+        let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let (writer, changes) = mpsc::sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("store".into())
+            .spawn(move || write_groups(connection, &changes))
+            .map_err(|error| StoreError::Disk(format!("start the writer: {error}")))?;
+        Ok(Self { writer, reader: Arc::new(Mutex::new(reader)) })
+    }
+
+    /// Makes a change durable. Concurrent changes share one fsync. The change may run beside others in one
+    /// transaction, in its own savepoint: if it fails, only it is undone.
+    pub async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let change: Change = Box::new(move |transaction| {
+            let result = transaction.and_then(|open| Ok(in_savepoint(open, change)?));
+            Box::new(move |committed| {
+                let _ = tell.send(committed.and(result));
+            })
+        });
+        self.enqueue(change).await?;
+        told.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Reads what is committed. Short queries only: it runs on the calling thread.
+    pub fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(query(&reader)?)
+    }
+
+    async fn enqueue(&self, mut change: Change) -> Result<(), StoreError> {
+        loop {
+            match self.writer.try_send(change) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::TrySendError::Disconnected(_)) => return Err(StoreError::Stopped),
+                Err(mpsc::TrySendError::Full(back)) => change = back,
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", -2_000)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // Deleted messages are overwritten, not just unlinked.
+        connection.pragma_update(None, "secure_delete", true)?;
+    }
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let done: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(done).unwrap_or(usize::MAX);
+    if done > migrations.len() {
+        return Err(StoreError::Statement(format!(
+            "the database is of a newer release (schema {done}, this release knows {}); install that release again",
+            migrations.len()
+        )));
+    }
+    for step in &migrations[done..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", migrations.len() as i64)?;
+    Ok(transaction.commit()?)
+}
+
+fn in_savepoint<T>(
+    transaction: &Transaction<'_>,
+    change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    transaction.prepare_cached("SAVEPOINT change")?.execute([])?;
+    let result = change(transaction);
+    if result.is_err() {
+        transaction.prepare_cached("ROLLBACK TO change")?.execute([])?;
+    }
+    transaction.prepare_cached("RELEASE change")?.execute([])?;
+    result
+}
+
+fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Change>) {
+    while let Ok(first) = changes.recv() {
+        let mut answers: Vec<Answer> = Vec::new();
+        let committed = commit_group(&mut connection, first, changes, &mut answers);
+        for answer in answers {
+            answer(committed.clone());
+        }
+        checkpoint(&connection);
+    }
+}
+
+fn commit_group(
+    connection: &mut Connection,
+    first: Change,
+    changes: &mpsc::Receiver<Change>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), StoreError> {
+    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            let error = StoreError::from(error);
+            answers.push(first(Err(error.clone())));
+            return Err(error);
+        }
+    };
+    answers.push(first(Ok(&transaction)));
+    while answers.len() < GROUP {
+        match changes.try_recv() {
+            Ok(change) => answers.push(change(Ok(&transaction))),
+            Err(_) => break,
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Moves the WAL into the database between two groups, so that no commit waits for it to be of unbounded length.
+fn checkpoint(connection: &Connection) {
+    let pages: i64 = connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1)).unwrap_or(0);
+    if pages > CHECKPOINT_PAGES {
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "checkpoint failed; the write-ahead log stays longer until the next one");
+        }
+    }
+}

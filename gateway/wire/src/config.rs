@@ -1,0 +1,574 @@
+//! `openclaw.toml`: one struct for each section. Unknown keys are errors. `openclaw.toml` beside this file is the
+//! template that a first run writes: every key with its default, its unit and its meaning.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{
+    facts::FACTS,
+    id::{BotName, ChatId, ModelName, SkillId, UserId},
+};
+
+/// The commented template: what a first run writes, and the reference of every key.
+pub const TEMPLATE: &str = include_str!("openclaw.toml");
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("read configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not TOML, has an unknown key, or a value of the wrong type or range.
+    #[error("configuration {path}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column, key and what was expected.
+        message: String,
+    },
+    /// Keys that are fine alone but not together.
+    #[error("configuration {path}: {message}\n  mend: {mend}")]
+    Conflict {
+        /// The file.
+        path: PathBuf,
+        /// What contradicts what.
+        message: String,
+        /// What to write instead.
+        mend: String,
+    },
+}
+
+/// How strict the kernel barriers and the keys are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Starts with what the kernel offers and says loudly what is missing.
+    #[default]
+    Development,
+    /// Refuses to start with less than was asked for.
+    Production,
+}
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How strict.
+    pub profile: Profile,
+    /// What is written down, and where.
+    pub log: Log,
+    /// The bots.
+    pub telegram: Telegram,
+    /// Where updates are delivered to.
+    pub webhook: Webhook,
+    /// Who may talk to the assistant.
+    pub access: Access,
+    /// Models in order of preference.
+    pub model: Vec<Model>,
+    /// Budgets of one turn.
+    pub turn: Turn,
+    /// What a turn remembers.
+    pub session: Session,
+    /// Skills and what is granted to them.
+    pub skills: Skills,
+}
+
+/// Section `[log]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Least severity that is written.
+    pub level: Level,
+    /// Shape of a line.
+    pub format: LogFormat,
+}
+
+/// Severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Only what failed for good.
+    Error,
+    /// And what was mended by itself.
+    Warn,
+    /// And each start, stop and refusal.
+    Info,
+    /// And each step. Never message text or keys, at any level.
+    Debug,
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Section `[telegram]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telegram {
+    /// Base URL of the Bot API server.
+    pub api: Url,
+    /// The API server is on a private address that the operator vouches for.
+    pub private: bool,
+    /// The bots. None named, but a key `TELEGRAM_BOT_TOKEN` present: one bot `main`, by polling.
+    pub bot: Vec<Bot>,
+}
+
+/// One `[[telegram.bot]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bot {
+    /// Part of the webhook path.
+    pub name: BotName,
+    /// Name of the key that is its token.
+    #[serde(default = "default_token")]
+    pub token: String,
+    /// How its updates arrive.
+    #[serde(default)]
+    pub updates: Updates,
+}
+
+/// How updates arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Updates {
+    /// `getUpdates`, no public address needed.
+    #[default]
+    Poll,
+    /// Telegram calls us.
+    Webhook,
+}
+
+fn default_token() -> String {
+    "TELEGRAM_BOT_TOKEN".into()
+}
+
+/// Section `[webhook]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhook {
+    /// Loopback TCP, or a unix socket below the state folder.
+    pub listen: Listen,
+    /// Who connects to it.
+    pub from: From,
+    /// The public address, `https://host`; `/telegram/<bot>` is added.
+    pub public_url: Option<Url>,
+    /// Largest request body, in bytes.
+    pub max_body: usize,
+    /// Seconds within which headers and body must have arrived.
+    pub read_timeout: u64,
+}
+
+/// Where the webhook listens: `127.0.0.1:PORT` or `unix:/path`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Listen {
+    /// A loopback address.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match Path::new(path).is_absolute() {
+                true => Ok(Self::Unix(path.into())),
+                false => Err(format!("{text:?}: the path after `unix:` must be absolute")),
+            };
+        }
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| format!("{text:?} is neither `unix:/path` nor an address like `127.0.0.1:8787`"))?;
+        match address.ip().is_loopback() {
+            true => Ok(Self::Tcp(address)),
+            false => {
+                Err(format!("{text:?} is not loopback: the webhook sits behind the tunnel or openclaw-front"))
+            }
+        }
+    }
+}
+
+impl std::convert::From<Listen> for String {
+    fn from(listen: Listen) -> String {
+        match listen {
+            Listen::Tcp(address) => address.to_string(),
+            Listen::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+/// Who connects to the webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum From {
+    /// cloudflared: the source address is in `CF-Connecting-IP`.
+    Tunnel,
+    /// The connection's own address is the source (openclaw-front, or a test).
+    Direct,
+}
+
+/// Section `[access]`. Nobody is allowed by default; pairing adds the owner.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// Owners by numeric id, besides those who paired.
+    pub owners: Vec<Person>,
+    /// People who may talk to the assistant in a private chat.
+    pub people: Vec<Person>,
+    /// Groups in which the assistant answers when addressed.
+    pub group: Vec<Group>,
+}
+
+/// A positive numeric Telegram user id. Names and group ids are refused (incidents 20, 23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "toml::Value", into = "i64")]
+pub struct Person(pub UserId);
+
+impl TryFrom<toml::Value> for Person {
+    type Error = String;
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value {
+            toml::Value::Integer(id) if id > 0 => Ok(Self(UserId(id))),
+            toml::Value::Integer(id) => Err(format!(
+                "{id} is not a user id (a negative number is a group: list it under [[access.group]])"
+            )),
+            toml::Value::String(name) => Err(format!(
+                "{name:?} is a name, and names can change hands; write the numeric user id (the bot's /start shows it)"
+            )),
+            other => Err(format!("{other} is not a numeric user id")),
+        }
+    }
+}
+
+impl std::convert::From<Person> for i64 {
+    fn from(person: Person) -> i64 {
+        person.0.0
+    }
+}
+
+/// One `[[access.group]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// The group's id, negative.
+    #[serde(deserialize_with = "group_id")]
+    pub chat: ChatId,
+    /// Who may address the assistant there; nobody if empty.
+    pub people: Vec<Person>,
+}
+
+fn group_id<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ChatId, D::Error> {
+    let id = i64::deserialize(from)?;
+    match id < 0 {
+        true => Ok(ChatId(id)),
+        false => Err(serde::de::Error::custom(format!("{id} is not a group: group ids are negative"))),
+    }
+}
+
+/// One `[[model]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Its name in `/model` and its route at egress.
+    pub name: ModelName,
+    /// The protocol that the server speaks.
+    pub api: Api,
+    /// Where the server is; the vendor's address by default.
+    #[serde(default)]
+    pub url: Option<Url>,
+    /// The server is on a private address that the operator vouches for.
+    #[serde(default)]
+    pub private: bool,
+    /// The vendor's name of the model.
+    pub model: String,
+    /// Name of the key; none for servers that want none.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Most tokens of one answer.
+    #[serde(default = "default_max_output")]
+    pub max_output: u32,
+}
+
+fn default_max_output() -> u32 {
+    4096
+}
+
+/// Protocols of model servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Api {
+    /// Anthropic Messages.
+    Anthropic,
+    /// OpenAI chat completions, and everything compatible.
+    Openai,
+    /// Scripted, offline, labelled: shows the whole path without a provider.
+    Rehearsal,
+}
+
+/// Section `[turn]`: budgets of one turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Turn {
+    /// Most model calls.
+    pub steps: u32,
+    /// Most tokens, input and output together.
+    pub tokens: u64,
+    /// Most seconds.
+    pub seconds: u64,
+    /// How often a message is tried before it goes to the dead letters.
+    pub tries: u32,
+    /// Turns that run at the same time, over all chats.
+    pub concurrent: usize,
+}
+
+/// Section `[session]`: what a turn remembers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Session {
+    /// The operator's instructions; they stay in every request, word for word.
+    pub instructions: String,
+    /// Bytes of conversation kept word for word; older parts are folded into the summary.
+    pub window: usize,
+    /// Largest summary, in bytes.
+    pub summary: usize,
+}
+
+/// Section `[skills]`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Skills {
+    /// What `~` in a manifest means; the invoking user's home by default.
+    pub home: Option<PathBuf>,
+    /// Further folders of skills, besides the bundled ones.
+    pub folders: Vec<PathBuf>,
+    /// Skills that stay off.
+    pub disabled: Vec<SkillId>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level::Info, format: LogFormat::Text }
+    }
+}
+
+impl Default for Telegram {
+    fn default() -> Self {
+        Self { api: FACTS.telegram.api.clone(), private: false, bot: Vec::new() }
+    }
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            listen: Listen::Tcp(FACTS.webhook.listen),
+            from: From::Tunnel,
+            public_url: None,
+            max_body: 262_144,
+            read_timeout: 10,
+        }
+    }
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { steps: 12, tokens: 200_000, seconds: 300, tries: 3, concurrent: 64 }
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            instructions: "You are a helpful personal assistant. Answer briefly.".into(),
+            window: 32_768,
+            summary: 4_096,
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks a text; `path` is for the messages only.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.into(),
+            message: error.to_string().trim().to_owned(),
+        })?;
+        config.coherent().map_err(|(message, mend)| ConfigError::Conflict {
+            path: path.into(),
+            message,
+            mend,
+        })?;
+        Ok(config)
+    }
+
+    /// What no single key can see: duplicates, missing parts, budgets of zero.
+    fn coherent(&self) -> Result<(), (String, String)> {
+        let err = |message: String, mend: &str| Err((message, mend.to_owned()));
+        let mut names: Vec<_> = self.telegram.bot.iter().map(|bot| bot.name.as_str()).collect();
+        if let Some(name) = duplicate(&mut names) {
+            return err(
+                format!(
+                    "two bots are named {name:?}, so they would share the path {}{name}",
+                    FACTS.webhook.path
+                ),
+                "give each [[telegram.bot]] its own name",
+            );
+        }
+        let mut tokens: Vec<_> = self.telegram.bot.iter().map(|bot| bot.token.as_str()).collect();
+        if let Some(token) = duplicate(&mut tokens) {
+            return err(
+                format!("two bots use the token {token}"),
+                "give each [[telegram.bot]] its own `token`",
+            );
+        }
+        let mut models: Vec<_> = self.model.iter().map(|model| model.name.as_str()).collect();
+        if let Some(name) = duplicate(&mut models) {
+            return err(format!("two models are named {name:?}"), "give each [[model]] its own name");
+        }
+        for key in self.model.iter().filter_map(|m| m.key.as_deref()).chain(tokens) {
+            let good = !key.is_empty()
+                && key.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+            if !good {
+                return err(
+                    "a `key` or `token` is not the NAME of a key".into(),
+                    "put the key itself into the key file (`openclaw doctor` shows where) and its name, like OPENAI_API_KEY, here",
+                );
+            }
+        }
+        for model in &self.model {
+            if let Some(url) = &model.url {
+                web_url(&format!("model {:?}: url", model.name.as_str()), url, model.private)?;
+            }
+            if model.max_output == 0 {
+                return err(
+                    format!("model {:?}: max_output is 0", model.name.as_str()),
+                    "set it to 1 or more",
+                );
+            }
+        }
+        web_url("telegram: api", &self.telegram.api, self.telegram.private)?;
+        if let Some(url) = &self.webhook.public_url {
+            web_url("webhook: public_url", url, false)?;
+        }
+        let t = &self.turn;
+        if t.steps == 0 || t.tokens == 0 || t.seconds == 0 || t.tries == 0 || t.concurrent == 0 {
+            return err(
+                "a budget in [turn] is 0, so no message could be answered".into(),
+                "set each to 1 or more",
+            );
+        }
+        if !(1_024..=16 << 20).contains(&self.webhook.max_body)
+            || !(1..=60).contains(&self.webhook.read_timeout)
+        {
+            return err(
+                "[webhook] max_body or read_timeout is out of range".into(),
+                "max_body: 1024 to 16777216 bytes; read_timeout: 1 to 60 seconds (Telegram waits 60)",
+            );
+        }
+        if !(2_048..=4 << 20).contains(&self.session.window)
+            || !(256..=65_536).contains(&self.session.summary)
+        {
+            return err(
+                "[session] window or summary is out of range".into(),
+                "window: 2048 to 4194304 bytes; summary: 256 to 65536 bytes",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn duplicate<'a>(names: &mut [&'a str]) -> Option<&'a str> {
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+fn web_url(what: &str, url: &Url, private: bool) -> Result<(), (String, String)> {
+    let good = url.scheme() == "https" || (url.scheme() == "http" && private);
+    if !good || url.host().is_none() {
+        return Err((
+            format!("{what} must be an https address"),
+            "write https://host, or add `private = true` to vouch for a plain http server on a private address".into(),
+        ));
+    }
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
+        return Err((
+            format!("{what} carries a user name, password, query or fragment"),
+            "keys belong into the key file".into(),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Config, TEMPLATE};
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("t.toml")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_template_is_the_defaults_and_names_every_key() {
+        assert_eq!(parse(TEMPLATE).expect("as it is"), Config::default());
+        // With every commented assignment switched on, it says the same, but for the examples of lists.
+        let on: String =
+            TEMPLATE.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line).to_owned() + "\n").collect();
+        assert_eq!(parse(&on).expect("switched on"), Config::default());
+    }
+
+    #[test]
+    fn what_is_refused_says_where_and_how_to_mend_it() {
+        for (text, part) in [
+            ("[turn]\nstep = 3", "unknown field `step`"),
+            ("profile = \"prod\"", "unknown variant"),
+            ("[access]\npeople = [\"@anna\"]", "names can change hands"),
+            ("[access]\npeople = [-100123]", "[[access.group]]"),
+            ("[access]\npeople = [0]", "not a user id"),
+            ("[[access.group]]\nchat = 5\npeople = []", "group ids are negative"),
+            ("[webhook]\nlisten = \"0.0.0.0:80\"", "not loopback"),
+            (
+                "[[telegram.bot]]\nname = \"a\"\n[[telegram.bot]]\nname = \"a\"\ntoken = \"B\"",
+                "share the path",
+            ),
+            ("[[telegram.bot]]\nname = \"\"", "bot name"),
+            ("[[telegram.bot]]\nname = \"a\"\ntoken = \" \"", "NAME of a key"),
+            (
+                "[[model]]\nname = \"m\"\napi = \"openai\"\nmodel = \"x\"\nurl = \"http://10.0.0.1/v1\"",
+                "private = true",
+            ),
+            ("[turn]\nsteps = 0", "[turn]"),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The types that OpenClaw's processes exchange: facts, configuration, sockets, messages, the skill manifest.
+//! Plain data and the one way to open each socket. Never async, never TLS, never SQL.
+
+pub mod facts;
+pub mod id;
+pub mod secret;
+pub mod config;
+pub mod door;
+pub mod frame;
+pub mod egress;
+pub mod runner;
+pub mod skill;
