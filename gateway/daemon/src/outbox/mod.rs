@@ -4,3 +4,5 @@
 pub mod rich;
 pub mod markup;
 pub mod split;
+pub mod rows;
+pub mod pace;
