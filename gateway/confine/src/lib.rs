@@ -7,6 +7,9 @@
 pub mod inherited;
 pub mod spawn;
 pub mod peer;
+pub mod namespaces;
+pub mod mounts;
+pub mod process;
 mod status;
 mod descriptors;
 mod limits;
