@@ -5,6 +5,7 @@
 pub mod label;
 pub mod hygiene;
 pub mod decide;
+pub mod mark;
 pub mod ask;
 
 pub use decide::{Decision, Denial, Grant, Principal, Proposal, Question, decide};
