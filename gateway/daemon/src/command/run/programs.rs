@@ -108,7 +108,7 @@ fn slot(
     log: Option<Arc<File>>,
 ) -> Slot {
     let start = move || {
-        let mut start = Start::new(&program).standard(0, File::open("/dev/null")?.into());
+        let mut start = Start::new(&program).own_session().standard(0, File::open("/dev/null")?.into());
         for arg in &args {
             start = start.arg(arg);
         }
