@@ -6,6 +6,7 @@
 
 pub mod inherited;
 pub mod spawn;
+pub mod again;
 pub mod peer;
 pub mod namespaces;
 pub mod mounts;
