@@ -1,3 +1,6 @@
+<<<<<<< HEAD
+//! Placeholder.
+=======
 //! Calls to the Bot API (10.3), as far as the gateway makes them: their fields, and one way to make them. The token is
 //! added by egress; no URL here has one. Never retries: whoever calls decides what an [`ApiError`] means.
 //! Source of every field: <https://core.telegram.org/bots/api>.
@@ -411,3 +414,4 @@ mod tests {
         assert_eq!(serde_json::to_value(GetMe {}).expect("writes"), json!({}));
     }
 }
+>>>>>>> outbox
