@@ -10,7 +10,7 @@ use super::{
     rich::Rich,
     rows::{self, Kind, REPEAT_MARK, Row},
     sender::{Event, Key, Shared, Stopped, now, wake},
-    split::{MESSAGE, split, units},
+    split::{MESSAGE, split},
 };
 use crate::telegram::method::{
     ApiError, Delivery, EditMessageText, InlineKeyboard, NO_PREVIEW, ParseMode, ReplyParameters, SendMessage,
@@ -213,15 +213,17 @@ async fn post(shared: &Shared, key: &Key, row: &Row, form: Form) -> Result<Optio
     let last = pieces.len().saturating_sub(1);
     let mut id = None;
     for (at, piece) in pieces.iter().enumerate() {
-        id = one(shared, key, row, &piece.plain, form, (at == 0, at == last)).await.map_err(|error| match error {
-            // What went before is delivered; a later try repeats it.
-            ApiError::Server { status, .. } if at > 0 => {
-                ApiError::Server { status, delivery: Delivery::Unknown }
+        id = one(shared, key, row, &piece.plain, form, (at == 0, at == last)).await.map_err(|error| {
+            match error {
+                // What went before is delivered; a later try repeats it.
+                ApiError::Server { status, .. } if at > 0 => {
+                    ApiError::Server { status, delivery: Delivery::Unknown }
+                }
+                ApiError::Network { message, .. } if at > 0 => {
+                    ApiError::Network { message, delivery: Delivery::Unknown }
+                }
+                other => other,
             }
-            ApiError::Network { message, .. } if at > 0 => {
-                ApiError::Network { message, delivery: Delivery::Unknown }
-            }
-            other => other,
         })?;
     }
     Ok(id)
@@ -271,9 +273,8 @@ async fn record_sent(
     message_id: Option<i64>,
     next: Option<&mut Row>,
 ) -> Result<(), Stopped> {
-    let next = next.filter(|next| {
-        next.not_before <= now() && shared.pacer.is_free(&key.bot, key.chat, Instant::now())
-    });
+    let next = next
+        .filter(|next| next.not_before <= now() && shared.pacer.is_free(&key.bot, key.chat, Instant::now()));
     let (id, next_id) = (row.id, next.as_ref().map(|next| next.id));
     let done = shared.record("sent", move |t| {
         rows::sent(t, id, message_id)?;

@@ -183,7 +183,9 @@ impl Sender {
         self.shared.stop.cancel();
         self.shared.tasks.close();
         if tokio::time::timeout(limit, self.shared.tasks.wait()).await.is_err() {
-            tracing::warn!("messages were still being sent at the stop; they will be marked as possibly repeated");
+            tracing::warn!(
+                "messages were still being sent at the stop; they will be marked as possibly repeated"
+            );
         }
     }
 }
