@@ -6,7 +6,11 @@
 
 pub mod inherited;
 pub mod spawn;
+pub mod again;
 pub mod peer;
+pub mod namespaces;
+pub mod mounts;
+pub mod process;
 mod status;
 mod descriptors;
 mod limits;

@@ -26,6 +26,7 @@ pub struct Start {
     environment: Vec<(String, String)>,
     identity: Option<Identity>,
     death: Signal,
+    session: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl Start {
             environment: Vec::new(),
             identity: None,
             death: Signal::KILL,
+            session: false,
         }
     }
 
@@ -95,6 +97,12 @@ impl Start {
     /// Another user and group.
     pub fn identity(mut self, identity: Option<Identity>) -> Self {
         self.identity = identity;
+        self
+    }
+
+    /// In a session of its own (setsid(2)): it has no controlling terminal, and Ctrl-C there does not reach it.
+    pub fn own_session(mut self) -> Self {
+        self.session = true;
         self
     }
 
@@ -138,6 +146,7 @@ impl Start {
             standard: [0, 1, 2].map(|number: usize| self.standard[number].as_ref().map(|fd| fd.as_raw_fd())),
             identity: self.identity,
             death: self.death.as_raw(),
+            session: self.session,
             parent: rustix::process::getpid().as_raw_nonzero().get(),
             report: report.as_raw_fd(),
         };
@@ -171,6 +180,7 @@ struct InChild {
     standard: [Option<RawFd>; 3],
     identity: Option<Identity>,
     death: libc::c_int,
+    session: bool,
     parent: libc::pid_t,
     report: RawFd,
 }
@@ -211,6 +221,9 @@ impl InChild {
             libc::sigemptyset(&mut none);
             step!(libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()));
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            if self.session {
+                step!(libc::setsid());
+            }
             if let Some(Identity { uid, gid }) = self.identity {
                 step!(libc::syscall(libc::SYS_setgroups, 1_usize, &gid));
                 step!(libc::syscall(libc::SYS_setresgid, gid, gid, gid));
