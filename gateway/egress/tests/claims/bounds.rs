@@ -1,6 +1,9 @@
 //! Nothing that one side sends makes egress keep more than a bound of it.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    sync::{Barrier, Mutex, mpsc},
+};
 
 use openclaw_wire::egress::RefusalKind;
 
@@ -66,8 +69,13 @@ fn answers_that_are_not_http_are_errors() {
 }
 
 #[test]
-fn many_connections_at_once_are_served() {
-    let far = Far::fixed("200 OK", "", "{}");
+fn a_burst_is_served_and_leaves_few_idle_connections() {
+    let all_there = Barrier::new(100);
+    let far = Far::start(move |_, to| {
+        // No answer before all have asked, so that there are 100 connections.
+        all_there.wait();
+        far::reply(to, "200 OK", "", b"{}");
+    });
     let egress = Setup::model(&far.url()).start();
     let mut connections: Vec<_> = (0..100).map(|_| egress.open()).collect();
     for connection in &mut connections {
@@ -76,4 +84,26 @@ fn many_connections_at_once_are_served() {
     for connection in &mut connections {
         assert_eq!(connection.answer().status, 200);
     }
+    assert_eq!(far.most_open(), 100);
+    far.wait_until_open(|open| open <= 8);
+}
+
+#[test]
+fn a_silent_far_end_holds_up_nobody_else() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let far = Far::start(move |seen, to| {
+        if seen.body == b"slow" {
+            let _ = wait.lock().expect("lock").recv();
+        }
+        far::reply(to, "200 OK", "", &seen.body);
+    });
+    let egress = Setup::model(&far.url()).start();
+    let mut slow = egress.open();
+    slow.request("POST", "/r/model/m/v1/messages", &[], b"slow");
+    for _ in 0..20 {
+        assert_eq!(egress.ask("fast").text(), "fast");
+    }
+    go.send(()).expect("go on");
+    assert_eq!(slow.answer().text(), "slow");
 }

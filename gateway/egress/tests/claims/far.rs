@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread,
 };
 
@@ -11,6 +11,26 @@ use std::{
 pub struct Far {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
+    open: Arc<Open>,
+}
+
+/// How many connections are open now, and were at most.
+#[derive(Default)]
+struct Open {
+    now_and_most: Mutex<(usize, usize)>,
+    changed: Condvar,
+}
+
+impl Open {
+    fn opened(&self) {
+        let mut count = self.now_and_most.lock().expect("lock");
+        *count = (count.0 + 1, count.1.max(count.0 + 1));
+    }
+
+    fn closed(&self) {
+        self.now_and_most.lock().expect("lock").0 -= 1;
+        self.changed.notify_all();
+    }
 }
 
 /// A request as it arrived.
@@ -43,19 +63,23 @@ impl Far {
         let port = listener.local_addr().expect("address").port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (kept, answer) = (seen.clone(), Arc::new(answer));
+        let open = Arc::new(Open::default());
+        let counted = open.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (kept, answer) = (kept.clone(), answer.clone());
+                let (kept, answer, open) = (kept.clone(), answer.clone(), counted.clone());
+                open.opened();
                 thread::spawn(move || {
                     let mut reader = BufReader::new(stream.expect("a connection"));
                     while let Some(request) = read(&mut reader) {
                         kept.lock().expect("lock").push(request.clone());
                         answer(&request, reader.get_mut());
                     }
+                    open.closed();
                 });
             }
         });
-        Self { port, seen }
+        Self { port, seen, open }
     }
 
     /// Answers everything with this status, these header lines (each with `\r\n`) and this body.
@@ -69,6 +93,17 @@ impl Far {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The most connections that were open at once.
+    pub fn most_open(&self) -> usize {
+        self.open.now_and_most.lock().expect("lock").1
+    }
+
+    /// Waits until the number of open connections is as wanted.
+    pub fn wait_until_open(&self, wanted: impl Fn(usize) -> bool) {
+        let count = self.open.now_and_most.lock().expect("lock");
+        drop(self.open.changed.wait_while(count, |count| !wanted(count.0)).expect("lock"));
     }
 
     pub fn seen(&self) -> Vec<Seen> {

@@ -31,6 +31,7 @@ pub struct Setup {
     dir: tempfile::TempDir,
     config: String,
     environment: String,
+    variables: Vec<(String, String)>,
 }
 
 /// A program that runs on a state folder.
@@ -44,7 +45,12 @@ impl Setup {
     /// An empty configuration and no keys.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a state folder");
-        let setup = Self { dir, config: "[log]\nlevel = \"debug\"\n".into(), environment: String::new() };
+        let setup = Self {
+            dir,
+            config: "[log]\nlevel = \"debug\"\n".into(),
+            environment: String::new(),
+            variables: Vec::new(),
+        };
         fs::create_dir(setup.state().join("egress")).expect("egress's folder");
         chmod(&setup.state().join("egress"), 0o700);
         setup
@@ -85,6 +91,12 @@ impl Setup {
         self
     }
 
+    /// A variable of the process, as systemd sets them.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     pub fn state(&self) -> &Path {
         self.dir.path()
     }
@@ -110,7 +122,11 @@ impl Setup {
         keys.write_all(self.environment.as_bytes()).expect("keys");
         drop(keys);
         let log = File::options().create(true).append(true).open(self.state().join("log")).expect("the log");
-        let child = Start::new(env!("CARGO_BIN_EXE_openclaw-egress"))
+        let mut start = Start::new(env!("CARGO_BIN_EXE_openclaw-egress"));
+        for (name, value) in &self.variables {
+            start = start.env(name, value);
+        }
+        let child = start
             .arg("--config")
             .arg(file)
             .arg("--state")

@@ -2,7 +2,9 @@
 
 use std::{
     io::Write,
+    os::unix::net::UnixDatagram,
     sync::{Mutex, mpsc},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -45,6 +47,29 @@ fn it_ends_when_the_gateway_and_its_supervisor_are_gone() {
     egress.status();
     let (status, setup) = egress.close_door();
     assert!(status.success(), "{}", setup.log());
+}
+
+#[test]
+fn systemd_hears_ready_alive_and_stopping() {
+    let setup = Setup::new();
+    let path = setup.state().join("notify");
+    let systemd = UnixDatagram::bind(&path).expect("the notification socket");
+    systemd.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout");
+    let egress = setup
+        .variable("NOTIFY_SOCKET", path.to_str().expect("text"))
+        .variable("WATCHDOG_USEC", "20000")
+        .start();
+    let hear = || {
+        let mut buffer = [0; 256];
+        let length = systemd.recv(&mut buffer).expect("a message");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1\nSTATUS=0 models, 0 bots");
+    assert_eq!(hear(), "WATCHDOG=1");
+    assert_eq!(hear(), "WATCHDOG=1");
+    egress.child().signal(Signal::TERM).expect("signal");
+    while hear() != "STOPPING=1" {}
+    assert!(egress.end().0.success());
 }
 
 #[test]
