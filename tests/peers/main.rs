@@ -1,11 +1,13 @@
-//! Is the Telegram stand-in faithful? Bots that third parties' libraries drive, unmodified, say so.
+//! Are the stand-ins faithful? Third parties' libraries, unmodified, say so.
 
 use std::process::Stdio;
 
 use openclaw_tests::{
+    model::{Act, Model, Step},
     peers,
     telegram::{Address, Fault, Refusal, TELEGRAM_SOURCE, Telegram, Trouble},
 };
+use serde_json::json;
 use tokio::process::{Child, Command};
 
 const TOKEN: &str = "110201543:AAtest-token-not-real";
@@ -91,4 +93,25 @@ async fn a_python_telegram_bot_works_by_polling_through_a_429() {
     telegram.fault(Fault { method: Some("getUpdates"), times: 1, trouble });
     bert.says("again");
     assert_eq!(bert.hears().await.text, "Bert said: again");
+}
+
+#[tokio::test]
+async fn the_vendors_sdks_understand_the_scripted_model() {
+    let model = Model::start().await;
+    model.on("#call", [Step::call("look", json!({"at": "ünder"}))]);
+    model.on("#busy", [Step::say("never").after([Act::Status(529, "overloaded_error", Some(7))])]);
+    let run = Command::new(peers::path("venv/bin/python"))
+        .args([peers::driver("sdk_stream.py").as_os_str(), model.url().as_ref()])
+        .output();
+    let done = run.await.expect("python starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let seen: serde_json::Value = serde_json::from_slice(&done.stdout).expect("the driver prints JSON");
+    assert_eq!(
+        seen,
+        json!({
+            "anthropic_stream": [{"at": "ünder"}], "anthropic_stop": "tool_use", "anthropic_whole": "You said: plain",
+            "anthropic_error": [529, "7"], "openai_stream": [{"at": "ünder"}, "tool_calls", true],
+            "openai_whole": "You said: plain"
+        })
+    );
 }

@@ -3,3 +3,4 @@
 
 pub mod peers;
 pub mod telegram;
+pub mod model;
