@@ -4,3 +4,6 @@
 pub mod peers;
 pub mod telegram;
 pub mod model;
+pub mod gateway;
+pub mod http;
+pub mod world;

@@ -31,6 +31,7 @@ pub use journal::{Attempt, Call};
 pub use methods::Refusal;
 pub use people::{Group, Person, Sent};
 pub use schema::Schema;
+pub use world::Queue;
 
 /// Where webhook deliveries really go: the Bot API wants an https URL, the tests have no public address.
 #[derive(Debug, Clone)]
