@@ -26,11 +26,12 @@ pub struct Status {
     pub started: u64,
     /// The gateway's release.
     pub version: String,
-    /// Models in order of preference; empty when egress has not answered yet.
+    /// Models in order of preference, the rehearsal among them when it is what answers; empty when egress has not
+    /// answered yet.
     pub models: Vec<ModelRoute>,
     /// Bots.
     pub bots: Vec<BotRoute>,
-    /// Who connects to the webhook; `None` when no webhook listens.
+    /// Who connects to the webhook; `None` when none listens.
     #[serde(default)]
     pub webhook_from: Option<From>,
     /// What waits, and what was given up.

@@ -1,4 +1,4 @@
-//! Telegram's Bot API as far as we use it: what comes in ([`update`]) and what we send ([`method`]).
+//! Telegram's Bot API (10.3) as far as we use it: what comes in ([`update`]) and what we send ([`method`]).
 //! Own types, so that a field that we do not know is never a field that we trust.
 
 pub mod update;
