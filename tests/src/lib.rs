@@ -5,5 +5,6 @@ pub mod peers;
 pub mod telegram;
 pub mod model;
 pub mod gateway;
+pub mod disk;
 pub mod http;
 pub mod world;

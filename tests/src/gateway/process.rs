@@ -19,6 +19,17 @@ pub fn children_of(parent: u32) -> Vec<Process> {
     ids.filter(|id| parent_of(*id) == Some(parent)).map(Process).collect()
 }
 
+/// The children of a process, their children, and so on.
+pub fn descendants_of(parent: u32) -> Vec<Process> {
+    let mut found = children_of(parent);
+    let mut at = 0;
+    while let Some(next) = found.get(at).copied() {
+        found.extend(children_of(next.0));
+        at += 1;
+    }
+    found
+}
+
 fn parent_of(id: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The name in brackets may hold spaces and brackets; what follows the last one does not.
@@ -63,6 +74,16 @@ impl Process {
         let line = text.lines().find(|line| line.split(':').next() == Some(key));
         let value = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
         value.unwrap_or_else(|| panic!("no number {key} in /proc/{}/{file}", self.0))
+    }
+
+    /// CPU time of all its threads so far, in microseconds (`/proc/<pid>/schedstat` of each task, in nanoseconds).
+    pub fn cpu_microseconds(self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
+        let spent = tasks.filter_map(|task| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        spent.sum::<u64>() / 1000
     }
 
     /// Which of the needles are somewhere in its memory. Needs root. Reads every readable mapping but devices.

@@ -140,6 +140,12 @@ impl Setup {
         self
     }
 
+    /// Another value for a line of the key file.
+    pub fn set_key(&mut self, name: &str, value: &str) -> &mut Self {
+        self.keys.retain(|(other, _)| other != name);
+        self.key(name, value)
+    }
+
     /// A variable in the environment of `openclaw run`.
     pub fn environment(&mut self, name: &str, value: &str) -> &mut Self {
         self.environment.push((name.into(), value.into()));

@@ -18,7 +18,7 @@ use std::{
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use ask::{Ask, Wire};
-pub use play::{Act, Step};
+pub use play::{Act, Part, Step};
 use serde_json::Value;
 
 /// One request as it arrived.
@@ -101,6 +101,11 @@ impl Model {
     /// Every request so far.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.core.journal).clone()
+    }
+
+    /// Every request since the last time this was asked; they are forgotten here.
+    pub fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut lock(&self.core.journal))
     }
 
     /// Waits until so many requests have arrived.
