@@ -125,6 +125,8 @@ pub struct Telegram {
     pub api: Url,
     /// The API server is on a private address that the operator vouches for.
     pub private: bool,
+    /// Messages that a bot sends per second, over all its chats.
+    pub per_second: u32,
     /// The bots. None named, but a key `TELEGRAM_BOT_TOKEN` present: one bot `main`, by polling.
     pub bot: Vec<Bot>,
 }
@@ -370,7 +372,7 @@ impl Default for Log {
 
 impl Default for Telegram {
     fn default() -> Self {
-        Self { api: FACTS.telegram.api.clone(), private: false, bot: Vec::new() }
+        Self { api: FACTS.telegram.api.clone(), private: false, per_second: 30, bot: Vec::new() }
     }
 }
 
@@ -470,6 +472,12 @@ impl Config {
             }
         }
         web_url("telegram: api", &self.telegram.api, self.telegram.private)?;
+        if !(1..=1_000_000).contains(&self.telegram.per_second) {
+            return err(
+                "telegram: per_second is out of range".into(),
+                "set it to 1 to 1000000; Telegram allows about 30",
+            );
+        }
         if let Some(url) = &self.webhook.public_url {
             web_url("webhook: public_url", url, false)?;
         }

@@ -6,3 +6,5 @@ pub mod markup;
 pub mod split;
 pub mod rows;
 pub mod pace;
+pub mod sender;
+mod deliver;

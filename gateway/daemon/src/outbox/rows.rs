@@ -89,7 +89,6 @@ pub(super) struct Row {
     pub id: i64,
     pub topic: Option<i64>,
     pub answers: Option<i64>,
-    pub created: i64,
     pub body: Body,
     /// On disk it is already `sending`.
     pub announced: bool,
@@ -225,7 +224,7 @@ pub(super) fn pending(
 ) -> rusqlite::Result<Vec<Row>> {
     connection
         .prepare_cached(
-            "SELECT id, topic, answers, created, body, state = 'sending', attempts, not_before, repeat
+            "SELECT id, topic, answers, body, state = 'sending', attempts, not_before, repeat
              FROM outbox WHERE bot = ?1 AND chat = ?2 AND state IN ('queued', 'sending') ORDER BY id LIMIT ?3",
         )?
         .query_map(params![bot.as_str(), chat.0, limit], row)?
@@ -233,17 +232,16 @@ pub(super) fn pending(
 }
 
 fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-    let body = serde_json::from_str(row.get_ref(4)?.as_str()?).map_err(odd)?;
+    let body = serde_json::from_str(row.get_ref(3)?.as_str()?).map_err(odd)?;
     Ok(Row {
         id: row.get(0)?,
         topic: row.get(1)?,
         answers: row.get(2)?,
-        created: row.get(3)?,
         body,
-        announced: row.get(5)?,
-        attempts: row.get(6)?,
-        not_before: row.get(7)?,
-        repeat: row.get(8)?,
+        announced: row.get(4)?,
+        attempts: row.get(5)?,
+        not_before: row.get(6)?,
+        repeat: row.get(7)?,
     })
 }
 

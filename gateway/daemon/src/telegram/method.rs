@@ -1,22 +1,17 @@
-<<<<<<< HEAD
-//! Placeholder.
-=======
 //! Calls to the Bot API (10.3), as far as the gateway makes them: their fields, and one way to make them. The token is
 //! added by egress; no URL here has one. Never retries: whoever calls decides what an [`ApiError`] means.
 //! Source of every field: <https://core.telegram.org/bots/api>.
 
 mod error;
+mod way;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
-use openclaw_wire::{
-    egress::RefusalKind,
-    id::{BotName, ChatId, UserId},
-};
+use openclaw_wire::id::{BotName, ChatId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use error::{ApiError, Delivery, Gone};
+pub use way::{Answer, BotApi, Lost, Posting};
 
 /// A method of the Bot API.
 pub trait Method: Serialize + Sync {
@@ -24,37 +19,6 @@ pub trait Method: Serialize + Sync {
     const NAME: &'static str;
     /// What stands in `result` when it succeeded.
     type Output: DeserializeOwned;
-}
-
-/// The way to the Bot API: egress, or a script in a test.
-pub trait BotApi: Send + Sync + 'static {
-    /// `POST /r/telegram/<bot>/<method>` with a JSON body.
-    fn post<'a>(&'a self, bot: &'a BotName, method: &'static str, body: Bytes) -> Posting<'a>;
-}
-
-/// An answer on its way.
-pub type Posting<'a> = Pin<Box<dyn Future<Output = Result<Answer, Lost>> + Send + 'a>>;
-
-/// What came back from egress.
-#[derive(Debug, Clone, Default)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// The answer is egress's own: why it did not carry the call out.
-    pub refused: Option<RefusalKind>,
-    /// Header `Retry-After`, in seconds.
-    pub retry_after: Option<u64>,
-    /// The body.
-    pub body: Bytes,
-}
-
-/// No answer came back.
-#[derive(Debug, Clone)]
-pub struct Lost {
-    /// Whether the call can have reached Telegram all the same.
-    pub delivery: Delivery,
-    /// What was attempted and what the system said.
-    pub message: String,
 }
 
 /// Makes one call and reads its answer.
@@ -414,4 +378,3 @@ mod tests {
         assert_eq!(serde_json::to_value(GetMe {}).expect("writes"), json!({}));
     }
 }
->>>>>>> outbox

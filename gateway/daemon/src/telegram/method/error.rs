@@ -167,10 +167,13 @@ fn says_ok(body: &[u8]) -> bool {
 fn refused_by_egress(kind: RefusalKind, status: u16) -> ApiError {
     match kind {
         RefusalKind::NoKey => ApiError::Unauthorized,
-        // Egress can't tell how far the call came before the connection broke or its time was up.
         RefusalKind::Unreachable => ApiError::Network {
+            delivery: Delivery::No,
+            message: "Telegram could not be reached; egress's log says why".into(),
+        },
+        RefusalKind::NoAnswer => ApiError::Network {
             delivery: Delivery::Unknown,
-            message: "Telegram could not be reached (egress's log says why)".into(),
+            message: "Telegram did not answer; egress's log says why".into(),
         },
         kind => ApiError::Refused { status, description: format!("egress refused it: {kind:?}") },
     }

@@ -1,0 +1,199 @@
+//! One try at one model: the request through egress, the answer as it streams. Every wait here has its bound.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use openclaw_wire::{config::Api, egress::ModelRoute};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::{
+    anthropic,
+    draft::Draft,
+    fault::{Fault, Kind, plain},
+    message::{Part, Prompt, Stop, Usage},
+    openai::{self, Dialect},
+    retry::Advice,
+    sse,
+    wire::{Reader, Show},
+};
+use crate::egress::{Egress, collect};
+
+/// Largest body of an error.
+const ERROR_BODY: usize = 64 << 10;
+/// Largest answer that comes as one JSON value.
+const WHOLE_BODY: usize = 8 << 20;
+/// For the end of the body behind the last event, so that the connection can be used again.
+const TAIL: Duration = Duration::from_millis(100);
+/// For the last event, after all that matters has come.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long each phase of a try may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Until the first byte of the answer. A small machine reads a long prompt slowly.
+    pub first_byte: Duration,
+    /// Between two chunks.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { first_byte: Duration::from_secs(120), idle: Duration::from_secs(60) }
+    }
+}
+
+/// A complete answer.
+pub(super) struct Reply {
+    pub parts: Vec<Part>,
+    pub stop: Stop,
+}
+
+/// Asks once. `spent` is what it cost, whether or not it succeeded.
+pub(super) async fn once(
+    egress: &Egress,
+    route: &ModelRoute,
+    dialect: Dialect,
+    prompt: &Prompt,
+    patience: Patience,
+    show: &mut Show<'_>,
+    spent: &mut Usage,
+) -> Result<Reply, Fault> {
+    let (body, mut reader): (_, Box<dyn Reader>) = match route.api {
+        Api::Anthropic => (anthropic::request(prompt, route), Box::new(anthropic::Stream::default())),
+        Api::Openai | Api::Rehearsal => {
+            (openai::request(prompt, route, dialect), Box::new(openai::Stream::default()))
+        }
+    };
+    let body = Bytes::from(body.ok_or(Kind::Prompt)?.to_string());
+    let sent = body.len();
+    let answer = timeout(patience.first_byte, egress.send(request(route, body)?));
+    let response = answer.await.map_err(|_| Kind::Timeout)??;
+    let request_id = request_id(response.headers());
+    let status = response.status().as_u16();
+    if !response.status().is_success() {
+        return Err(Fault { request: request_id, ..not_a_success(response, patience).await });
+    }
+    let result = read(response.into_body(), &mut *reader, patience, show).await;
+    // A try that brought nothing is not estimated: the server may not have begun.
+    if result.is_ok() || !reader.draft().is_empty() {
+        *spent += reader.draft().settle(sent);
+    }
+    let answer = result.and_then(|()| std::mem::take::<Draft>(reader.draft()).finish());
+    let (parts, stop) =
+        answer.map_err(|fault| Fault { status: Some(status), request: request_id, ..fault })?;
+    Ok(Reply { parts, stop })
+}
+
+fn request(route: &ModelRoute, body: Bytes) -> Result<Request<Full<Bytes>>, Fault> {
+    let path = match route.api {
+        Api::Anthropic => anthropic::PATH,
+        Api::Openai | Api::Rehearsal => openai::PATH,
+    };
+    let mut request = Request::post(format!("/r/model/{}/{path}", route.name))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "text/event-stream");
+    if route.api == Api::Anthropic {
+        request = request.header(anthropic::VERSION.0, anthropic::VERSION.1);
+    }
+    request.body(Full::new(body)).map_err(|_| Kind::Blocked.into())
+}
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let header = headers.get("request-id").or_else(|| headers.get("x-request-id"))?;
+    plain(header.to_str().ok()?)
+}
+
+async fn not_a_success(response: Response<Incoming>, patience: Patience) -> Fault {
+    let status = response.status();
+    let advice = Advice::read(response.headers(), Timestamp::now());
+    // Without a readable body the status still says enough.
+    let body = timeout(patience.idle, collect(response.into_body(), ERROR_BODY)).await;
+    let body = body.ok().and_then(Result::ok).unwrap_or_default();
+    Fault { advice, ..Fault::of_status(status, &body) }
+}
+
+/// Reads an answer to its end: a stream, or one JSON value from a server that does not stream.
+async fn read(
+    mut body: Incoming,
+    reader: &mut dyn Reader,
+    patience: Patience,
+    show: &mut Show<'_>,
+) -> Result<(), Fault> {
+    let mut events = sse::Parser::default();
+    let mut whole: Option<Vec<u8>> = None;
+    let mut begun = false;
+    let mut wait = patience.first_byte;
+    loop {
+        let chunk = match timeout(wait, next(&mut body)).await {
+            Ok(chunk) => chunk?,
+            Err(_) if reader.may_end() => return Ok(()),
+            Err(_) => return Err(Kind::Timeout.into()),
+        };
+        let Some(chunk) = chunk else { break };
+        // What the answer is shows in its first character; the content type is often wrong.
+        let first = chunk.iter().find(|byte| !byte.is_ascii_whitespace());
+        if let (false, Some(first)) = (begun, first) {
+            begun = true;
+            whole = (*first == b'{').then(Vec::new);
+        }
+        match &mut whole {
+            Some(text) if text.len() + chunk.len() > WHOLE_BODY => return Err(Kind::Oversized.into()),
+            Some(text) => text.extend_from_slice(&chunk),
+            None => {
+                if feed(&mut events, &chunk, reader, show)? {
+                    // The terminator of the body is already on its way.
+                    let _ = timeout(TAIL, next(&mut body)).await;
+                    return Ok(());
+                }
+            }
+        }
+        wait = if reader.may_end() { GRACE.min(patience.idle) } else { patience.idle };
+    }
+    match whole {
+        Some(text) => {
+            let value: Value = serde_json::from_slice(&text).map_err(|_| Kind::Malformed)?;
+            reader.whole(value, show)
+        }
+        None if !begun => Err(Kind::Empty.into()),
+        None => reader.at_end(),
+    }
+}
+
+/// The next bytes; `None` at the end.
+async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(Kind::Truncated.into()),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// `true` after the last event.
+fn feed(
+    events: &mut sse::Parser,
+    chunk: &[u8],
+    reader: &mut dyn Reader,
+    show: &mut Show<'_>,
+) -> Result<bool, Fault> {
+    let mut done = Ok(false);
+    let fed = events.feed(chunk, |event| {
+        if matches!(done, Ok(false)) {
+            done = reader.event(&event, show);
+        }
+    });
+    if matches!(done, Ok(false)) {
+        fed.map_err(|_| Kind::Oversized)?;
+    }
+    done
+}

@@ -1,0 +1,154 @@
+//! What both protocols share: how an answer is read, and the forms that every server accepts.
+
+use std::borrow::Cow;
+
+use openclaw_wire::egress::ModelRoute;
+use serde_json::{Value, json};
+
+use super::{
+    Event,
+    draft::Draft,
+    fault::Fault,
+    message::{Source, ToolCall, ToolResult, Turn},
+    pairs::calls,
+    sse,
+};
+
+/// Told what arrives, as it arrives.
+pub(super) type Show<'a> = dyn FnMut(Event<'_>) + Send + 'a;
+
+/// Reads one answer.
+pub(super) trait Reader: Send {
+    /// Takes one event of a stream; `true` after the last one.
+    fn event(&mut self, event: &sse::Event, show: &mut Show<'_>) -> Result<bool, Fault>;
+    /// Takes an answer that came as one JSON value although a stream was asked for.
+    fn whole(&mut self, value: Value, show: &mut Show<'_>) -> Result<(), Fault>;
+    /// Whether a stream that ends here, without a last event, is complete.
+    fn at_end(&self) -> Result<(), Fault>;
+    /// Whether all but the last event is here, so that silence may be taken for the end.
+    fn may_end(&self) -> bool;
+    /// The pieces so far.
+    fn draft(&mut self) -> &mut Draft;
+}
+
+/// Pictures that both providers read.
+pub(super) const IMAGES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+
+/// Said for a call that printed nothing.
+pub(super) const NO_OUTPUT: &str = "(no output)";
+
+/// Said for data of a type that the provider does not read.
+pub(super) fn not_sent(what: &str, mime: &str) -> String {
+    let mime: String = mime.chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
+    format!("({what} of type {mime}, which cannot be shown to you)")
+}
+
+/// Whether opaque parts of that source may be replayed to this route.
+pub(super) fn replays(source: &Option<Source>, route: &ModelRoute) -> bool {
+    source.as_ref().is_some_and(|source| {
+        source.route == route.name && source.api == route.api && source.model == route.model
+    })
+}
+
+/// The id under which a call is sent: the provider's own only to itself.
+pub(super) fn call_id(call: &ToolCall, same: bool) -> &str {
+    call.wire_id.as_deref().filter(|_| same).unwrap_or(&call.id)
+}
+
+/// The id of the call that a result answers.
+pub(super) fn result_id<'a>(
+    result: &'a ToolResult,
+    turns: &'a [Cow<'_, Turn>],
+    route: &ModelRoute,
+) -> &'a str {
+    let found = turns.iter().rev().find_map(|turn| match &**turn {
+        Turn::Assistant { source, parts } => calls(parts)
+            .find(|call| call.id == result.call_id)
+            .map(|call| call_id(call, replays(source, route))),
+        _ => None,
+    });
+    found.unwrap_or(&result.call_id)
+}
+
+/// A name that the provider accepts: a model may have made one up, and a refused one would block the conversation.
+pub(super) fn safe_name(name: &str) -> String {
+    let good = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' };
+    let name: String = name.chars().take(64).map(good).collect();
+    if name.is_empty() { "unnamed".into() } else { name }
+}
+
+/// Arguments as an object, so that a template that parses them does not fail on what the model wrote.
+pub(super) fn arguments(call: &ToolCall) -> Cow<'_, Value> {
+    match &call.invalid {
+        Some(invalid) => Cow::Owned(json!({"unreadable": invalid.raw})),
+        None => Cow::Borrowed(&call.arguments),
+    }
+}
+
+/// About how many bytes a value takes.
+pub(super) fn weight(value: Option<&Value>) -> usize {
+    match value {
+        None => 0,
+        Some(Value::String(text)) => text.len() + 8,
+        Some(Value::Array(list)) => list.iter().map(|value| weight(Some(value))).sum::<usize>() + 8,
+        Some(Value::Object(map)) => {
+            map.iter().map(|(key, value)| key.len() + weight(Some(value))).sum::<usize>() + 8
+        }
+        Some(_) => 8,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use openclaw_wire::{config::Api, egress::ModelRoute};
+
+    use super::Reader;
+    use crate::model::{
+        Event,
+        fault::Kind,
+        message::{Part, Stop, Usage},
+        sse,
+    };
+
+    pub fn route(api: Api, host: &str) -> ModelRoute {
+        ModelRoute {
+            name: "main".parse().expect("name"),
+            api,
+            model: "model-1".into(),
+            max_output: 1000,
+            host: host.into(),
+            problem: None,
+        }
+    }
+
+    type End = Result<(Vec<Part>, Stop, Usage), Kind>;
+
+    /// What a reader makes of a stream that comes whole: what was shown, and the end.
+    pub fn read(mut reader: impl Reader, stream: &str) -> (Vec<String>, End) {
+        let mut shown = Vec::new();
+        let mut show = |event: Event<'_>| {
+            shown.push(match event {
+                Event::Text(text) => text.to_owned(),
+                Event::Thinking => "(thinking)".to_owned(),
+                Event::ToolCall(name) => format!("({name})"),
+                Event::Restart => "(restart)".to_owned(),
+            });
+        };
+        let mut done = Ok(false);
+        if let Some(whole) = stream.strip_prefix("whole:") {
+            done = reader.whole(serde_json::from_str(whole).expect("JSON"), &mut show).map(|()| true);
+        } else {
+            let mut parser = sse::Parser::default();
+            let feed = parser.feed(stream.as_bytes(), |event| {
+                if matches!(done, Ok(false)) {
+                    done = reader.event(&event, &mut show);
+                }
+            });
+            feed.expect("small events");
+        }
+        let done = done.and_then(|done| if done { Ok(()) } else { reader.at_end() });
+        let usage = reader.draft().usage;
+        let answer = done.and_then(|()| std::mem::take(reader.draft()).finish());
+        (shown, answer.map(|(parts, stop)| (parts, stop, usage)).map_err(|fault| fault.kind))
+    }
+}
