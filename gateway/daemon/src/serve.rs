@@ -180,8 +180,13 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
     tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
-    let admin_ =
-        Admin { engine, egress, report, started, problems: Box::new(move || bots::problems(&polls)) };
+    let admin_ = Admin {
+        engine: Arc::clone(&engine),
+        egress,
+        report,
+        started,
+        problems: Box::new(move || bots::problems(&polls)),
+    };
     tasks.spawn(admin::serve(admin, Arc::new(admin_), stop.clone()));
 
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -198,7 +203,11 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     notify(&[NotifyState::Stopping]);
     stop.cancel();
     tasks.close();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+    let drained = async {
+        tasks.wait().await;
+        engine.idle().await;
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
         info!("some turns go on after the next start");
     }
     sender.stop(DRAIN).await;
