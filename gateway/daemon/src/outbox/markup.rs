@@ -458,6 +458,28 @@ mod tests {
     }
 
     #[test]
+    fn little_markup_does_not_become_much_text() {
+        let table = format!("|{}\n|{}\n{}", "a|".repeat(2_000), "-|".repeat(2_000), "|b\n".repeat(2_000));
+        let reference = format!("{}\n\n[a]: https://e.org/{}", "[a] ".repeat(5_000), "x".repeat(1_500));
+        for source in [
+            table,
+            reference,
+            "> ".repeat(5_000) + "x",
+            "- ".repeat(5_000) + "x",
+            format!("{}x", "![".repeat(5_000)),
+            "[".repeat(50_000),
+            "*a ".repeat(20_000),
+            format!("{}x{}", "**".repeat(5_000), "**".repeat(5_000)),
+        ] {
+            let rich = markdown(&source, &|_| true);
+            let html = rich.html(0..rich.text().len());
+            assert!(html.len() < 20 * source.len() + 300_000, "{} from {}", html.len(), source.len());
+            let parts = crate::outbox::split::split(&rich, 4096).len();
+            assert!(parts < source.len() / 300, "{parts} parts");
+        }
+    }
+
+    #[test]
     fn refused_links_are_defanged() {
         let own = |word: &str| word.contains("good.org");
         let shown = |source: &str| {
