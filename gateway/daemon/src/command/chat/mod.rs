@@ -46,6 +46,7 @@ pub fn chat(args: &ChatArgs, place: &Place) -> anyhow::Result<ExitCode> {
             gateway,
             input: if args.words.is_empty() { Input::standard()? } else { Input::one(args.words.join(" ")) },
             interrupts: signal(SignalKind::interrupt()).context("listen for Ctrl-C")?,
+            line_open: false,
         };
         chat.converse().await
     };
@@ -57,6 +58,8 @@ struct Chat {
     gateway: Socket,
     input: Input,
     interrupts: Signal,
+    /// What was printed last did not end its line.
+    line_open: bool,
 }
 
 /// How a turn ended.
@@ -91,6 +94,7 @@ impl Chat {
                     Ok(Turn::Left) => break,
                     Ok(Turn::Failed) => all_answered = false,
                     Err(error) => {
+                        self.end_line()?;
                         eprintln!("openclaw: {error:#}");
                         all_answered = false;
                     }
@@ -104,7 +108,6 @@ impl Chat {
         let said = Say { text: text.to_owned() };
         let answer = self.gateway.send(Method::POST, "/chat", Some(&said)).await?;
         let mut events = Events::new(answer.into_body());
-        let mut line_open = false;
         let mut asked: Option<Ask> = None;
         let mut stopped = false;
         loop {
@@ -113,14 +116,14 @@ impl Chat {
                     ChatEvent::Text(text) => {
                         let text = clean(&text);
                         print(&text)?;
-                        line_open = !text.ends_with('\n') && (line_open || !text.is_empty());
+                        self.line_open = !text.ends_with('\n') && (self.line_open || !text.is_empty());
                     }
                     ChatEvent::Tool(name) => {
-                        end_line(&mut line_open)?;
+                        self.end_line()?;
                         eprintln!("[{}]", clean(&name));
                     }
                     ChatEvent::Ask(ask) => {
-                        end_line(&mut line_open)?;
+                        self.end_line()?;
                         eprintln!("{}\nAllow it? y or n", clean(&ask.text));
                         match self.input.typed_ahead() {
                             Some(line) => asked = self.approve(ask, &line).await?,
@@ -128,11 +131,11 @@ impl Chat {
                         }
                     }
                     ChatEvent::Done(_) => {
-                        end_line(&mut line_open)?;
+                        self.end_line()?;
                         return Ok(Turn::Answered);
                     }
                     ChatEvent::Error(error) => {
-                        end_line(&mut line_open)?;
+                        self.end_line()?;
                         eprintln!("error: {}", clean(&error));
                         return Ok(Turn::Failed);
                     }
@@ -170,6 +173,13 @@ impl Chat {
         Ok(None)
     }
 
+    fn end_line(&mut self) -> io::Result<()> {
+        match std::mem::take(&mut self.line_open) {
+            true => print("\n"),
+            false => Ok(()),
+        }
+    }
+
     async fn stop(&self) {
         if let Err(error) = self.gateway.tell(Method::POST, "/chat/stop", None::<&()>).await {
             eprintln!("openclaw: {error:#}");
@@ -197,13 +207,6 @@ fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
-}
-
-fn end_line(open: &mut bool) -> io::Result<()> {
-    match std::mem::take(open) {
-        true => print("\n"),
-        false => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -122,6 +122,8 @@ fn start(args: &RunArgs, place: &Place) -> anyhow::Result<ExitCode> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).context("become not dumpable")?;
     rustix::thread::set_no_new_privs(true).context("set no_new_privs")?;
     rustix::process::umask(Mode::from_raw_mode(0o077));
+    // Nothing is ever found by where it was started from; every path is absolute.
+    std::env::set_current_dir("/").context("change to the folder /")?;
     anyhow::ensure!(!rustix::process::geteuid().is_root(), "still root after the change of user");
 
     let _lock = folder::prepare(place)?;

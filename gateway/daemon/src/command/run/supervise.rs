@@ -22,8 +22,8 @@ use super::backoff::{Backoff, Death, Next};
 
 /// How long the gateway may take to finish its turns, and to store what it could not finish.
 const DRAIN: Duration = Duration::from_secs(20);
-/// How long the others may take: they have nothing to finish once the gateway is gone.
-const END: Duration = Duration::from_secs(5);
+/// How long the others may take. Egress gives the requests that are under way ten seconds.
+const END: Duration = Duration::from_secs(12);
 
 /// A process that is to run.
 pub struct Slot {

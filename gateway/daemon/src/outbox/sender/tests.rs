@@ -155,7 +155,7 @@ impl Bench {
     /// Waits until nothing waits to be sent; the deadline only bounds a hang.
     async fn settled(&self) {
         let done = async {
-            while self.store.read(rows::waiting).expect("read") > 0 {
+            while self.store.read(rows::depth).expect("read").0 > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
