@@ -64,7 +64,7 @@ impl Pace {
         let steady = group.saturating_sub(burst).max(1);
         Self {
             bot: Rate { every: Duration::from_secs(1) / second, burst: (second / 3).max(1) },
-            private: Rate { every: minute / chat, burst: (chat / 15).max(1) },
+            private: Rate { every: minute / chat, burst: (chat / 20).max(1) },
             group: Rate { every: minute / steady, burst },
         }
     }
@@ -233,7 +233,7 @@ mod tests {
     fn a_chat_gets_a_burst_and_then_its_rate() {
         let pacer = Pacer::new(Pace::default());
         let private = minute(&pacer, ChatId(1));
-        assert_eq!(private[..6], [0, 10, 20, 30, 1000, 2000]);
+        assert_eq!(private[..6], [0, 10, 20, 1000, 2000, 3000]);
         assert!(private.len() <= 64);
         let group = minute(&pacer, ChatId(-1));
         assert!((18..=20).contains(&group.len()), "{}", group.len());
