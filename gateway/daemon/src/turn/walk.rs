@@ -82,9 +82,10 @@ async fn take(
     let (user, labels) = words::user_turn(&messages, edited, who);
 
     let conversation = before(engine, lane, item.row)?;
-    let reply = Reply::begin(engine, lane, item.row, message);
+    let mut reply = Reply::begin(engine, lane, item.row, message);
     let thought =
         think::think(engine, lane, item.row, who, conversation, (user, labels), &reply, stop).await?;
+    reply.complete().await;
     let outcome = thought.outcome;
     end(engine, lane, rows, thought, reply).await?;
     super::fold::fold_if_long(engine, lane).await;
