@@ -155,7 +155,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let egress = Egress::new(egress);
     let api = Arc::new(egress.clone());
     let (events, outbox_events) = mpsc::channel(EVENTS);
-    let limits = Limits { pace: Pace::per_second(config.telegram.per_second), ..Limits::default() };
+    let limits = Limits { pace: Pace::from(&config.telegram), ..Limits::default() };
     let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
     let parts = Parts {
         models: Models::new(egress.clone()),
