@@ -51,6 +51,8 @@ enum Verb {
     /// Register, look at or remove the bot's webhook at Telegram
     #[command(subcommand)]
     Webhook(webhook::WebhookVerb),
+    /// Lift a /freeze
+    Unfreeze,
     /// How the appliance is doing
     Status(status::StatusArgs),
     /// What is wrong, why it matters, and the command that mends it
@@ -114,6 +116,12 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Chat(args) => chat::chat(&args, place),
         Verb::Pair(args) => pair::pair(place, args.json).map(done),
         Verb::Webhook(verb) => webhook::webhook(&verb, place).map(done),
+        Verb::Unfreeze => {
+            let gateway = socket::Socket::gateway(place);
+            socket::block_on(gateway.tell(http::Method::POST, "/unfreeze", None::<&()>))?;
+            println!("Lifted: messages are answered again.");
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::Status(args) => status::status(&args, place),
         Verb::Doctor(args) => doctor::doctor(place, args.json),
         Verb::Config(verb) => config::config(&verb, place),

@@ -62,6 +62,16 @@ pub fn missing(status: &Status) -> Vec<String> {
     incomplete.chain(silent.map(|name| format!("{name}: no report"))).collect()
 }
 
+/// Only the rehearsal answers: no model can be used, or egress knows none at all and the gateway falls back to it.
+pub fn rehearsing(status: &Status) -> bool {
+    let egress_answered = reports(status).iter().any(|report| report.process == "egress");
+    let mut usable = status.models.iter().filter(|model| model.problem.is_none()).peekable();
+    match usable.peek() {
+        Some(_) => usable.all(|model| model.api == Api::Rehearsal),
+        None => status.models.is_empty() && egress_answered,
+    }
+}
+
 fn reports(status: &Status) -> Vec<Report> {
     let known = |value: &serde_json::Value| serde_json::from_value(value.clone()).ok();
     status.processes.iter().filter_map(known).collect()
@@ -109,6 +119,9 @@ fn overview(status: &Status, now: u64) -> String {
     };
     row("profile", profile.into());
     row("running", format!("{} (release {})", duration(now.saturating_sub(status.started)), status.version));
+    if status.models.is_empty() && rehearsing(status) {
+        row("model", "REHEARSAL: scripted, offline".into());
+    }
     for model in &status.models {
         let name = match model.api {
             Api::Rehearsal => format!("{}: REHEARSAL, scripted, offline", model.name),
@@ -215,6 +228,19 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_rehearsal_is_known_with_and_without_an_entry() {
+        let mut status = status("development", true);
+        assert!(!super::rehearsing(&status));
+        status.models[0].api = super::Api::Rehearsal;
+        assert!(super::rehearsing(&status));
+        status.models.clear();
+        assert!(super::rehearsing(&status));
+        assert!(super::overview(&status, 0).contains("REHEARSAL"));
+        status.processes.clear();
+        assert!(!super::rehearsing(&status), "egress has not answered yet");
     }
 
     #[test]
