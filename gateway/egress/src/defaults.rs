@@ -99,7 +99,10 @@ mod tests {
 
     type Entry = (&'static str, &'static str, Source);
 
-    fn shown(entries: &[Entry]) -> Vec<(String, String, Option<String>, Option<String>, bool)> {
+    /// Name, vendor's name, key, address, `private`.
+    type Row = (String, String, Option<String>, Option<String>, bool);
+
+    fn shown(entries: &[Entry]) -> Vec<Row> {
         let models = models(&Config::default(), &Keys::of(entries)).expect("good");
         let row = |m: openclaw_wire::config::Model| {
             (m.name.to_string(), m.model, m.key, m.url.map(String::from), m.private)

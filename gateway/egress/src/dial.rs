@@ -22,6 +22,9 @@ const SILENCE: Duration = Duration::from_secs(300);
 const WHOLE: Duration = Duration::from_secs(1800);
 /// Idle connections are closed before far ends do it: a request into a closing connection fails.
 const IDLE: Duration = Duration::from_secs(50);
+/// Asks a silent HTTP/2 connection whether it is still there, so that a changed network shows at once and not after
+/// [`SILENCE`]; for HTTP/1.1 the client's TCP keep-alive (15 s) does it.
+const PING: Duration = Duration::from_secs(20);
 /// Idle connections of one host. A TLS connection holds some 40 KiB.
 const MOST_IDLE: usize = 8;
 /// Headers of an answer; more is an error. Vendors send 20 to 40.
@@ -60,6 +63,8 @@ impl Clients {
                 .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(MOST_IDLE)
                 .http1_max_headers(MOST_HEADERS)
+                .http2_keep_alive_interval(PING)
+                .http2_keep_alive_timeout(CONNECT)
                 .build()
         };
         Ok(Self {

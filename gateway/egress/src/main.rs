@@ -97,8 +97,8 @@ fn start() -> anyhow::Result<()> {
     let report = openclaw_confine::enforce(&Profile {
         process: "egress",
         required: config.profile == config::Profile::Production,
-        read: readable(&config_file),
-        write: vec![folder],
+        // Configuration, keys and webhook secrets are in memory by now, and nothing is written.
+        read: resolver_files(),
         role: Role::Egress,
         ..Profile::default()
     })?;
@@ -180,19 +180,18 @@ async fn serve(
     Ok(())
 }
 
-/// Files that are read after the lock-down: those of the system's resolver, at each new connection.
+/// What the system's resolver reads at each new connection: the only files that are open after the lock-down.
 ///
 /// It is the system's resolver and not one of our own, so that `/etc/hosts`, split DNS and a VPN's names work
 /// as everywhere else on the machine. Its optional NSS modules are not listed: one that can't be loaded is skipped, and
 /// `files` and `dns` are part of libc. The folder in which `resolv.conf` really lies is listed, because the
 /// file is replaced by another one whenever the network changes.
-fn readable(config: &Path) -> Vec<PathBuf> {
-    let files = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
-    let mut paths: Vec<PathBuf> = files.iter().map(PathBuf::from).chain([config.to_owned()]).collect();
-    if let Some(folder) = std::fs::canonicalize(files[0]).ok().as_deref().and_then(Path::parent) {
-        paths.push(folder.to_owned());
-    }
-    paths.retain(|path| path.exists());
+fn resolver_files() -> Vec<PathBuf> {
+    const RESOLV: &str = "/etc/resolv.conf";
+    let files = [RESOLV, "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
+    let mut paths: Vec<PathBuf> = files.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    let real = std::fs::canonicalize(RESOLV).ok();
+    paths.extend(real.as_deref().and_then(Path::parent).map(Path::to_owned));
     paths
 }
 

@@ -17,6 +17,9 @@ use crate::{
 /// The commented template: what a first run writes, and the reference of every key.
 pub const TEMPLATE: &str = include_str!("openclaw.toml");
 
+/// The operator's own chat stands where a bot's name stands elsewhere, so no bot may have this name.
+pub const TERMINAL: &str = "terminal";
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -439,6 +442,12 @@ impl Config {
                 "give each [[telegram.bot]] its own name",
             );
         }
+        if names.contains(&TERMINAL) {
+            return err(
+                format!("a bot is named {TERMINAL:?}, which is the operator's own chat"),
+                "give the [[telegram.bot]] another name",
+            );
+        }
         let mut tokens: Vec<_> = self.telegram.bot.iter().map(|bot| bot.token.as_str()).collect();
         if let Some(token) = duplicate(&mut tokens) {
             return err(
@@ -568,6 +577,7 @@ mod tests {
                 "share the path",
             ),
             ("[[telegram.bot]]\nname = \"\"", "bot name"),
+            ("[[telegram.bot]]\nname = \"terminal\"", "operator's own chat"),
             ("[[telegram.bot]]\nname = \"a\"\ntoken = \" \"", "NAME of a key"),
             (
                 "[[model]]\nname = \"m\"\napi = \"openai\"\nmodel = \"x\"\nurl = \"http://10.0.0.1/v1\"",

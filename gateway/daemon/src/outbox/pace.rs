@@ -134,12 +134,14 @@ impl Pacer {
         self.with(bot, now, |_, bot| bot.cell.pause.saturating_duration_since(now))
     }
 
-    /// Nothing has to wait: then one message is taken. For what may be left out.
-    pub fn try_take(&self, bot: &BotName, chat: ChatId, now: Instant) -> bool {
+    /// If nothing has to wait, and the chat could send `spare` more messages at once: one message is taken. For what
+    /// may be left out.
+    pub fn try_take(&self, bot: &BotName, chat: ChatId, spare: u32, now: Instant) -> bool {
         self.with(bot, now, |pace, bot| {
             let rate = pace.chat(chat);
             let cell = bot.chats.entry(chat).or_insert_with(|| Cell::new(now));
-            let free = cell.wait(rate, now).is_zero() && bot.cell.wait(pace.bot, now).is_zero();
+            let tight = Rate { burst: rate.burst.saturating_sub(spare), ..rate };
+            let free = cell.wait(tight, now).is_zero() && bot.cell.wait(pace.bot, now).is_zero();
             if free {
                 cell.take(rate, now);
                 bot.cell.take(pace.bot, now);
@@ -253,8 +255,8 @@ mod tests {
         pacer.too_many(&name(), ChatId(2), wait, now);
         pacer.too_many(&name(), ChatId(3), wait, now);
         assert_eq!(pacer.bot_pause(&name(), now), wait);
-        assert!(!pacer.try_take(&name(), ChatId(4), now));
-        assert!(pacer.try_take(&name(), ChatId(4), now + wait));
+        assert!(!pacer.try_take(&name(), ChatId(4), 2, now));
+        assert!(pacer.try_take(&name(), ChatId(4), 2, now + wait));
     }
 
     #[test]

@@ -163,10 +163,13 @@ pub fn message_id(connection: &Connection, row: i64) -> rusqlite::Result<Option<
     Ok(found.flatten())
 }
 
-/// Messages that wait to be sent, over all chats.
-pub fn waiting(connection: &Connection) -> rusqlite::Result<i64> {
-    connection
-        .query_row("SELECT count(*) FROM outbox WHERE state IN ('queued', 'sending')", [], |row| row.get(0))
+/// Messages that wait to be sent, and messages that were given up, over all chats.
+pub fn depth(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+    Ok((
+        count("SELECT count(*) FROM outbox WHERE state IN ('queued', 'sending')")?,
+        count("SELECT count(*) FROM outbox WHERE state = 'dead'")?,
+    ))
 }
 
 /// Messages that were given up, the latest first.
