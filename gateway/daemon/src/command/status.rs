@@ -91,12 +91,12 @@ fn confinement(status: &Status) -> String {
     let mut text = String::new();
     for report in reports(status) {
         let mut table = table();
-        table.set_header(["", "barrier", "asked", "in force"]);
         for layer in &report.layers {
             let mark = if layer.complete { "ok" } else { "LESS" };
-            table.add_row([mark, layer.name.as_str(), layer.asked.as_str(), layer.enforced.as_str()]);
+            let both = format!("asked:    {}\nin force: {}", layer.asked, layer.enforced);
+            table.add_row([mark, layer.name.as_str(), &both]);
         }
-        text += &format!("{}\n{table}\n\n", report.process);
+        text += &format!("{}\n{}\n\n", report.process, table.trim_fmt());
     }
     let missing = missing(status);
     match missing.is_empty() {
@@ -164,7 +164,7 @@ fn overview(status: &Status, now: u64) -> String {
             n => format!("LESS than asked at {n} places: openclaw status --confinement"),
         },
     );
-    let mut text = table.to_string();
+    let mut text = table.trim_fmt();
     for warning in &status.warnings {
         text += &format!("\nwarning: {warning}");
     }

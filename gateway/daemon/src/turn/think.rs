@@ -160,8 +160,10 @@ impl Desk<'_> {
                     return self.fail("model failed", error.sentence().into());
                 }
                 Err(None) => {
-                    return self
-                        .fail("out of time", "I stopped: this took longer than one message may take.".into());
+                    return self.fail(
+                        "out of time",
+                        "I stopped: this took longer than one message may take.".into(),
+                    );
                 }
             }
             steps += 1;

@@ -104,7 +104,13 @@ fn running(status: &Status, place: &Place) -> Vec<Finding> {
     if let Some(reason) = &status.skills_off {
         let what = format!("skills are off: {reason}");
         let why = "the assistant can only talk";
-        findings.push(Finding::new(Error, "skills-off", what, why, "see the findings about the kernel"));
+        findings.push(Finding::new(
+            Error,
+            "skills-off",
+            what,
+            why,
+            "see the findings about the kernel, and what the runner logged",
+        ));
     }
     for skill in status.skills.iter().filter(|skill| skill.problem.is_some()) {
         let what =
