@@ -16,6 +16,7 @@ use crate::{
 const TELEGRAM_METHODS: &[&str] = &[
     "answerCallbackQuery",
     "deleteMessage",
+    "editMessageReplyMarkup",
     "editMessageText",
     "getFile",
     "getMe",
