@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What the claims in `claims/` are tested with: stand-ins at the far ends (Telegram, a model server), third parties'
+//! programs, and the harness that starts the real OpenClaw between them. Never part of the product.
+
+pub mod peers;
+pub mod telegram;
+pub mod model;
+pub mod gateway;
+pub mod disk;
+pub mod http;
+pub mod world;

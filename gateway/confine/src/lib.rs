@@ -1,10 +1,29 @@
 //! What the kernel enforces on a process of ours. The only crate with `unsafe`; no async, no TLS, no SQL.
 //!
-//! Interface (being filled in): every program calls [`enforce`] once, before its first thread.
+//! A program calls [`Inherited::take`] first, opens what it needs, and then calls [`enforce`], before its first thread.
+
+#![allow(unsafe_code)] // the one crate that may; each block says why it holds
+
+pub mod inherited;
+pub mod spawn;
+pub mod again;
+pub mod peer;
+pub mod namespaces;
+pub mod mounts;
+pub mod process;
+mod status;
+mod descriptors;
+mod limits;
+mod capabilities;
+mod landlock;
+mod probe;
+mod seccomp;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use crate::{inherited::Inherited, landlock::version as landlock_version, status::Evidence};
 
 /// What a process asks the kernel to take from it.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +44,8 @@ pub struct Profile {
     pub connect: Option<Vec<u16>>,
     /// Which filter of system calls.
     pub role: Role,
+    /// Under systemd: doors and the notification socket are paths, so `socket(AF_UNIX)` and `connect` stay allowed.
+    pub paths: bool,
 }
 
 /// The seccomp allowlist of each kind of process.
@@ -37,6 +58,8 @@ pub enum Role {
     Egress,
     /// May start processes and make namespaces; no IP socket; no Landlock filesystem ruleset.
     Runner,
+    /// Runs a skill: processes, threads and files; no socket, no namespace, no mount.
+    Jail,
 }
 
 /// What was asked, and what the kernel says is in force.
@@ -80,7 +103,74 @@ pub struct Error {
     pub mend: String,
 }
 
-/// Locks this process down for good and reports what is in force.
+/// Locks this process down for good and reports what is in force. Single-threaded, with `/proc` mounted.
 pub fn enforce(profile: &Profile) -> Result<Report, Error> {
-    Ok(Report { process: profile.process.to_owned(), layers: Vec::new() })
+    let evidence = Evidence::open().map_err(|error| Error {
+        process: profile.process.to_owned(),
+        message: format!("open /proc/self/status: {error}"),
+        mend: "mount /proc (a container runtime does it by default)".into(),
+    })?;
+    enforce_with(profile, evidence)
+}
+
+/// As [`enforce`], for a process that has left `/proc` behind and opened its evidence before.
+pub fn enforce_with(profile: &Profile, mut evidence: Evidence) -> Result<Report, Error> {
+    let broken = |message: String, mend: &str| Error {
+        process: profile.process.to_owned(),
+        message,
+        mend: mend.to_owned(),
+    };
+    let mut look = || {
+        evidence
+            .read()
+            .map_err(|error| broken(format!("read /proc/self/status: {error}"), "use a Linux kernel"))
+    };
+    let before = look()?;
+    if before.threads != 1 {
+        // Landlock and seccomp hold the calling thread alone.
+        return Err(broken(
+            format!("{} threads run already, so a barrier would hold only one of them", before.threads),
+            "lock down before the first thread starts; this is a mistake in the program, please report it",
+        ));
+    }
+
+    let marked = descriptors::close_on_exec();
+    let mut layers = vec![descriptors::layer(&marked)];
+    // The results of these are not kept: what counts is what the kernel says afterwards.
+    let _read_back = (limits::apply(profile.role), capabilities::drop_all(), limits::not_dumpable());
+    let _read_back = capabilities::no_new_privs();
+    layers.extend(landlock::apply(profile));
+    let filtered = seccomp::apply(profile);
+
+    let now = look()?;
+    layers.extend(limits::layers(profile.role));
+    layers.push(capabilities::layer(&now, profile.required));
+    layers.push(capabilities::no_new_privs_layer(&now));
+    layers.push(seccomp::layer(profile, &filtered, &before, &now));
+    let report = Report { process: profile.process.to_owned(), layers };
+    match report.layers.iter().find(|layer| !layer.complete) {
+        Some(missing) if profile.required => Err(broken(
+            format!("{}: asked {}, enforced {}", missing.name, missing.asked, missing.enforced),
+            mend(&missing.name),
+        )),
+        _ => Ok(report),
+    }
+}
+
+/// What an operator can do about a layer that is not in force.
+fn mend(layer: &str) -> &'static str {
+    match layer {
+        "landlock-fs" | "landlock-tcp" | "landlock-scope" => {
+            "boot a kernel of 6.12 or later with `landlock` in its lsm= list (`cat /sys/kernel/security/lsm`)"
+        }
+        "capabilities" => {
+            "start it with an empty bounding set: the systemd units do (CapabilityBoundingSet=), a container does with \
+             --cap-drop=ALL; or set profile = \"development\""
+        }
+        "seccomp" | "no_new_privs" => {
+            "use a kernel with CONFIG_SECCOMP_FILTER, outside emulators such as qemu-user"
+        }
+        "rlimits" | "dumpable" | "descriptors" => "use a Linux kernel of 5.11 or later",
+        _ => "report this",
+    }
 }

@@ -17,6 +17,9 @@ use crate::{
 /// The commented template: what a first run writes, and the reference of every key.
 pub const TEMPLATE: &str = include_str!("openclaw.toml");
 
+/// The operator's own chat stands where a bot's name stands elsewhere, so no bot may have this name.
+pub const TERMINAL: &str = "terminal";
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -125,6 +128,8 @@ pub struct Telegram {
     pub api: Url,
     /// The API server is on a private address that the operator vouches for.
     pub private: bool,
+    /// Messages that a bot sends per second, over all its chats.
+    pub per_second: u32,
     /// The bots. None named, but a key `TELEGRAM_BOT_TOKEN` present: one bot `main`, by polling.
     pub bot: Vec<Bot>,
 }
@@ -370,7 +375,7 @@ impl Default for Log {
 
 impl Default for Telegram {
     fn default() -> Self {
-        Self { api: FACTS.telegram.api.clone(), private: false, bot: Vec::new() }
+        Self { api: FACTS.telegram.api.clone(), private: false, per_second: 30, bot: Vec::new() }
     }
 }
 
@@ -437,6 +442,12 @@ impl Config {
                 "give each [[telegram.bot]] its own name",
             );
         }
+        if names.contains(&TERMINAL) {
+            return err(
+                format!("a bot is named {TERMINAL:?}, which is the operator's own chat"),
+                "give the [[telegram.bot]] another name",
+            );
+        }
         let mut tokens: Vec<_> = self.telegram.bot.iter().map(|bot| bot.token.as_str()).collect();
         if let Some(token) = duplicate(&mut tokens) {
             return err(
@@ -470,6 +481,12 @@ impl Config {
             }
         }
         web_url("telegram: api", &self.telegram.api, self.telegram.private)?;
+        if !(1..=1_000_000).contains(&self.telegram.per_second) {
+            return err(
+                "telegram: per_second is out of range".into(),
+                "set it to 1 to 1000000; Telegram allows about 30",
+            );
+        }
         if let Some(url) = &self.webhook.public_url {
             web_url("webhook: public_url", url, false)?;
         }
@@ -560,6 +577,7 @@ mod tests {
                 "share the path",
             ),
             ("[[telegram.bot]]\nname = \"\"", "bot name"),
+            ("[[telegram.bot]]\nname = \"terminal\"", "operator's own chat"),
             ("[[telegram.bot]]\nname = \"a\"\ntoken = \" \"", "NAME of a key"),
             (
                 "[[model]]\nname = \"m\"\napi = \"openai\"\nmodel = \"x\"\nurl = \"http://10.0.0.1/v1\"",

@@ -9,7 +9,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::net::{UnixListener, UnixStream},
     },
     path::PathBuf,
@@ -107,6 +107,13 @@ impl AsFd for Entry {
             Entry::Listener(listener) => listener.as_fd(),
             Entry::Pair(fd) => fd.as_fd(),
         }
+    }
+}
+
+/// What an async runtime registers a descriptor by.
+impl AsRawFd for Entry {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

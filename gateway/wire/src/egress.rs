@@ -8,6 +8,8 @@
 //!
 //! Operator's socket (a path below the state folder, mode 0600):
 //! - `GET /status`, `POST /webhook/<bot>/set` with [`SetWebhook`], `POST /webhook/<bot>/info`, `POST /webhook/<bot>/delete`.
+//!   Each webhook verb is answered with Telegram's own status and JSON: its `getWebhookInfo` afterwards
+//!   (`{"ok":true,"result":{…}}`), or the answer with which it refused the act (`{"ok":false,"description":…}`).
 //!
 //! A request that egress itself refuses or cannot carry out is answered with the header [`REFUSED`] and a [`Refusal`].
 
@@ -29,8 +31,10 @@ pub enum RefusalKind {
     NotAllowed,
     /// The route's key is not there. 424.
     NoKey,
-    /// The far end could not be reached: name, connection, TLS or time. 502.
+    /// The far end could not be reached: name, connection or TLS. Nothing was sent. 502.
     Unreachable,
+    /// The far end was reached but gave no usable answer in time: it may have acted on the request. 504.
+    NoAnswer,
     /// The far end's address is not public and not declared. 403.
     PrivateAddress,
     /// The request itself is malformed or too large. 400.

@@ -7,6 +7,7 @@ pub mod secret;
 pub mod config;
 pub mod door;
 pub mod frame;
+pub mod admin;
 pub mod egress;
 pub mod runner;
 pub mod skill;

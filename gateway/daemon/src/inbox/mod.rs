@@ -1,1 +1,179 @@
-//! Placeholder.
+//! The inbox: what was accepted, durable before anybody is told so. An update is stored once for each bot and update
+//! id; its text is erased as soon as it is dealt with, the ids stay for two days so that a late copy is recognised.
+//! It never looks at what a message says.
+
+use openclaw_wire::id::{BotName, ChatId};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+/// The stage's tables.
+pub const MIGRATION: &str = "
+CREATE TABLE inbox (
+    id INTEGER PRIMARY KEY,
+    bot TEXT NOT NULL,
+    update_id INTEGER NOT NULL,
+    chat INTEGER NOT NULL,
+    topic INTEGER NOT NULL,
+    received INTEGER NOT NULL,              -- unix seconds
+    state TEXT NOT NULL DEFAULT 'waiting',  -- waiting, done, dead
+    tries INTEGER NOT NULL DEFAULT 0,       -- starts after which it was not done
+    problem TEXT,                           -- why it is dead
+    body BLOB NOT NULL                      -- the update; empty once done
+);
+CREATE UNIQUE INDEX inbox_once ON inbox (bot, update_id);
+CREATE INDEX inbox_waiting ON inbox (id) WHERE state = 'waiting';
+CREATE INDEX inbox_dead ON inbox (id) WHERE state = 'dead';
+CREATE INDEX inbox_old ON inbox (received) WHERE state = 'done';
+";
+
+/// How long ids are remembered, in seconds. Telegram retries for at most 24 hours.
+const REMEMBER: i64 = 48 * 3600;
+
+/// Chat, topic and bot: one turn at a time in each, many at once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lane {
+    /// The bot; `terminal` for the operator's own chat.
+    pub bot: BotName,
+    /// The chat.
+    pub chat: ChatId,
+    /// The topic, 0 without one.
+    pub topic: i64,
+}
+
+/// A stored update.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its number: the order of acceptance.
+    pub id: i64,
+    /// Where it belongs.
+    pub lane: Lane,
+    /// The update as it came.
+    pub body: Vec<u8>,
+    /// How often it was started without being finished.
+    pub tries: u32,
+}
+
+/// Stores an update; `None` when it is there already. Accepted only once the transaction is committed.
+pub fn accept(
+    transaction: &Transaction<'_>,
+    lane: &Lane,
+    update_id: i64,
+    body: &[u8],
+    now: i64,
+) -> rusqlite::Result<Option<i64>> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO inbox (bot, update_id, chat, topic, received, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (bot, update_id) DO NOTHING RETURNING id",
+        )?
+        .query_row(params![lane.bot.as_str(), update_id, lane.chat.0, lane.topic, now, body], |row| {
+            row.get(0)
+        })
+        .optional()
+}
+
+/// Everything that waits, in order of acceptance: read once, at start.
+pub fn waiting(connection: &Connection) -> rusqlite::Result<Vec<Row>> {
+    connection
+        .prepare("SELECT id, bot, chat, topic, body, tries FROM inbox WHERE state = 'waiting' ORDER BY id")?
+        .query_map([], |row| {
+            let bot: String = row.get(1)?;
+            let bot = bot.parse().map_err(|e| {
+                rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e))
+            })?;
+            Ok(Row {
+                id: row.get(0)?,
+                lane: Lane { bot, chat: ChatId(row.get(2)?), topic: row.get(3)? },
+                body: row.get(4)?,
+                tries: row.get(5)?,
+            })
+        })?
+        .collect()
+}
+
+/// Counts a start that did not end. Called at start for the first of each lane, and after a failed turn.
+pub fn tried(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<u32> {
+    transaction
+        .prepare_cached("UPDATE inbox SET tries = tries + 1 WHERE id = ?1 RETURNING tries")?
+        .query_row([id], |row| row.get(0))
+}
+
+/// The text of one that still waits.
+pub fn body(connection: &Connection, id: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT body FROM inbox WHERE id = ?1 AND state = 'waiting'")?
+        .query_row([id], |row| row.get(0))
+        .optional()
+}
+
+/// Dealt with: the text goes, the ids stay.
+pub fn done(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE inbox SET state = 'done', body = x'' WHERE id = ?1 AND state = 'waiting'")?
+        .execute([id])?;
+    Ok(())
+}
+
+/// Given up: to the dead letters, with the text, so that the owner can look at it.
+pub fn dead(transaction: &Transaction<'_>, id: i64, problem: &str) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE inbox SET state = 'dead', problem = ?2 WHERE id = ?1 AND state = 'waiting'")?
+        .execute(params![id, problem])?;
+    Ok(())
+}
+
+/// Forgets what was dealt with long ago.
+pub fn forget(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize> {
+    transaction.execute("DELETE FROM inbox WHERE state = 'done' AND received < ?1", [now - REMEMBER])
+}
+
+/// Messages that wait, and dead letters.
+pub fn depth(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let count = |state: &str| {
+        connection
+            .prepare_cached(&format!("SELECT count(*) FROM inbox WHERE state = '{state}'"))?
+            .query_row([], |row| row.get::<_, i64>(0))
+    };
+    Ok((count("waiting")?.unsigned_abs(), count("dead")?.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use openclaw_wire::id::ChatId;
+    use rusqlite::Connection;
+
+    use super::{Lane, accept, dead, done, waiting};
+
+    fn lane(bot: &str) -> Lane {
+        Lane { bot: bot.parse().expect("name"), chat: ChatId(5), topic: 0 }
+    }
+
+    #[test]
+    fn an_update_is_stored_once_for_each_bot_and_its_text_goes_when_it_is_done() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        connection.execute_batch(super::MIGRATION).expect("migrate");
+        let transaction = connection.transaction().expect("begin");
+        let first = accept(&transaction, &lane("a"), 1, b"x", 0).expect("accept").expect("new");
+        assert_eq!(
+            accept(&transaction, &lane("a"), 1, b"y", 0).expect("accept"),
+            None,
+            "the same update again"
+        );
+        let other = accept(&transaction, &lane("b"), 1, b"x", 0).expect("accept").expect("another bot's");
+        done(&transaction, first).expect("done");
+        dead(&transaction, other, "why").expect("dead");
+        assert_eq!(
+            accept(&transaction, &lane("a"), 1, b"x", 9).expect("accept"),
+            None,
+            "again, after it was done"
+        );
+        assert!(waiting(&transaction).expect("waiting").is_empty());
+        let bodies: Vec<Vec<u8>> = transaction
+            .prepare("SELECT body FROM inbox ORDER BY id")
+            .expect("sql")
+            .query_map([], |row| row.get(0))
+            .expect("query")
+            .collect::<Result<_, _>>()
+            .expect("rows");
+        assert_eq!(bodies, [b"".to_vec(), b"x".to_vec()]);
+    }
+}

@@ -1,0 +1,281 @@
+//! The conversation of a chat, as rows. What a turn sends to the model is a window of the newest rows and a summary of
+//! what was before, so that its cost does not grow with the age of the conversation; what is in the summary is deleted.
+//! The content of a row is text that only the caller understands; its labels stand beside it.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+/// The stage's tables.
+pub const MIGRATION: &str = "
+CREATE TABLE session (
+    id INTEGER PRIMARY KEY,
+    bot TEXT NOT NULL,
+    chat INTEGER NOT NULL,
+    topic INTEGER NOT NULL,
+    model TEXT,                             -- chosen by /model; NULL is the configured order
+    summary TEXT NOT NULL DEFAULT '',       -- of what is no longer in history
+    summary_label TEXT NOT NULL DEFAULT '',
+    bytes INTEGER NOT NULL DEFAULT 0,       -- of all its history rows
+    UNIQUE (bot, chat, topic)
+);
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    inbox INTEGER NOT NULL,                 -- the message that it belongs to
+    turn TEXT NOT NULL,                     -- JSON of one turn of the conversation
+    labels TEXT NOT NULL                    -- JSON, a label for each part of it
+);
+CREATE INDEX history_session ON history (session, id);
+CREATE TABLE usage (
+    session INTEGER NOT NULL,
+    day TEXT NOT NULL,                      -- UTC, 2026-01-31
+    model TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    cached INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    PRIMARY KEY (session, day, model)
+) WITHOUT ROWID;
+CREATE TABLE frozen (since INTEGER NOT NULL);
+";
+
+/// A chat's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its number.
+    pub id: i64,
+    /// The model that the owner chose for it.
+    pub model: Option<String>,
+    /// Of what is no longer in the rows.
+    pub summary: String,
+    /// Label of the summary, as JSON; empty without one.
+    pub summary_label: String,
+    /// Bytes of all rows.
+    pub bytes: usize,
+}
+
+/// One turn of the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its number.
+    pub id: i64,
+    /// The message that it belongs to.
+    pub inbox: i64,
+    /// JSON of the turn.
+    pub turn: String,
+    /// JSON of its labels.
+    pub labels: String,
+}
+
+/// What one model call used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Used {
+    /// Model calls.
+    pub calls: u64,
+    /// Input tokens at the full price.
+    pub input: u64,
+    /// Input tokens from a cache, or into one.
+    pub cached: u64,
+    /// Output tokens.
+    pub output: u64,
+}
+
+/// The session of a chat; made when it is not there.
+pub fn open(transaction: &Transaction<'_>, bot: &str, chat: i64, topic: i64) -> rusqlite::Result<i64> {
+    let found = transaction
+        .prepare_cached("SELECT id FROM session WHERE bot = ?1 AND chat = ?2 AND topic = ?3")?
+        .query_row(params![bot, chat, topic], |row| row.get(0))
+        .optional()?;
+    match found {
+        Some(id) => Ok(id),
+        None => transaction
+            .prepare_cached("INSERT INTO session (bot, chat, topic) VALUES (?1, ?2, ?3) RETURNING id")?
+            .query_row(params![bot, chat, topic], |row| row.get(0)),
+    }
+}
+
+/// The session of a chat, if there is one.
+pub fn find(connection: &Connection, bot: &str, chat: i64, topic: i64) -> rusqlite::Result<Option<Session>> {
+    connection
+        .prepare_cached(
+            "SELECT id, model, summary, summary_label, bytes FROM session WHERE bot = ?1 AND chat = ?2 AND topic = ?3",
+        )?
+        .query_row(params![bot, chat, topic], |row| {
+            Ok(Session {
+                id: row.get(0)?,
+                model: row.get(1)?,
+                summary: row.get(2)?,
+                summary_label: row.get(3)?,
+                bytes: row.get::<_, i64>(4)?.unsigned_abs() as usize,
+            })
+        })
+        .optional()
+}
+
+/// All rows of a session, oldest first. Their number is bounded by [`fold`].
+pub fn rows(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Row>> {
+    connection
+        .prepare_cached("SELECT id, inbox, turn, labels FROM history WHERE session = ?1 ORDER BY id")?
+        .query_map([session], |row| {
+            Ok(Row { id: row.get(0)?, inbox: row.get(1)?, turn: row.get(2)?, labels: row.get(3)? })
+        })?
+        .collect()
+}
+
+/// Adds a turn to a session.
+pub fn append(
+    transaction: &Transaction<'_>,
+    session: i64,
+    inbox: i64,
+    turn: &str,
+    labels: &str,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT INTO history (session, inbox, turn, labels) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![session, inbox, turn, labels])?;
+    transaction
+        .prepare_cached("UPDATE session SET bytes = bytes + ?2 WHERE id = ?1")?
+        .execute(params![session, turn.len() as i64])?;
+    Ok(())
+}
+
+/// Replaces everything up to and including a row by a summary that tells it.
+pub fn fold(
+    transaction: &Transaction<'_>,
+    session: i64,
+    upto: i64,
+    summary: &str,
+    label: &str,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM history WHERE session = ?1 AND id <= ?2")?
+        .execute(params![session, upto])?;
+    transaction
+        .prepare_cached(
+            "UPDATE session SET summary = ?2, summary_label = ?3,
+             bytes = (SELECT coalesce(sum(octet_length(turn)), 0) FROM history WHERE session = ?1) WHERE id = ?1",
+        )?
+        .execute(params![session, summary, label])?;
+    Ok(())
+}
+
+/// `/new`: forgets the conversation, keeps the chosen model.
+pub fn clear(transaction: &Transaction<'_>, session: i64) -> rusqlite::Result<()> {
+    fold(transaction, session, i64::MAX, "", "")
+}
+
+/// `/model`: chooses a model for a session, or the configured order again.
+pub fn choose_model(
+    transaction: &Transaction<'_>,
+    session: i64,
+    model: Option<&str>,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE session SET model = ?2 WHERE id = ?1")?
+        .execute(params![session, model])?;
+    Ok(())
+}
+
+/// Adds to what a session used on a day (UTC, `2026-01-31`).
+pub fn used(
+    transaction: &Transaction<'_>,
+    session: i64,
+    day: &str,
+    model: &str,
+    used: Used,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET
+             calls = calls + excluded.calls, input = input + excluded.input,
+             cached = cached + excluded.cached, output = output + excluded.output",
+        )?
+        .execute(params![
+            session,
+            day,
+            model,
+            used.calls as i64,
+            used.input as i64,
+            used.cached as i64,
+            used.output as i64
+        ])?;
+    Ok(())
+}
+
+/// What was used since a day, by model: of one session, or of all.
+pub fn usage(
+    connection: &Connection,
+    session: Option<i64>,
+    since: &str,
+) -> rusqlite::Result<Vec<(String, Used)>> {
+    connection
+        .prepare_cached(
+            "SELECT model, sum(calls), sum(input), sum(cached), sum(output) FROM usage
+             WHERE day >= ?1 AND (?2 IS NULL OR session = ?2) GROUP BY model ORDER BY model",
+        )?
+        .query_map(params![since, session], |row| {
+            let number = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
+            Ok((
+                row.get(0)?,
+                Used { calls: number(1)?, input: number(2)?, cached: number(3)?, output: number(4)? },
+            ))
+        })?
+        .collect()
+}
+
+/// Since when everything is frozen, in unix seconds; `None` when it is not.
+pub fn frozen(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection.prepare_cached("SELECT min(since) FROM frozen")?.query_row([], |row| row.get(0))
+}
+
+/// `/freeze`, and the operator's `unfreeze`.
+pub fn freeze(transaction: &Transaction<'_>, since: Option<i64>) -> rusqlite::Result<()> {
+    match since {
+        Some(now) => transaction.execute("INSERT INTO frozen VALUES (?1)", [now])?,
+        None => transaction.execute("DELETE FROM frozen", [])?,
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{Used, append, clear, find, fold, open, rows, usage, used};
+
+    #[test]
+    fn rows_are_folded_into_the_summary_and_bytes_follow() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        connection.execute_batch(super::MIGRATION).expect("migrate");
+        let transaction = connection.transaction().expect("begin");
+        let session = open(&transaction, "a", 1, 0).expect("open");
+        assert_eq!(open(&transaction, "a", 1, 0).expect("open"), session);
+        for text in ["é1", "22", "333"] {
+            append(&transaction, session, 7, text, "[]").expect("append");
+        }
+        let all = rows(&transaction, session).expect("rows");
+        assert_eq!(find(&transaction, "a", 1, 0).expect("find").expect("there").bytes, 8);
+        fold(&transaction, session, all[1].id, "told", "l").expect("fold");
+        let state = find(&transaction, "a", 1, 0).expect("find").expect("there");
+        assert_eq!((state.summary.as_str(), state.bytes), ("told", 3));
+        assert_eq!(rows(&transaction, session).expect("rows"), all[2..]);
+        clear(&transaction, session).expect("clear");
+        let state = find(&transaction, "a", 1, 0).expect("find").expect("there");
+        assert_eq!((state.summary.as_str(), state.bytes), ("", 0));
+    }
+
+    #[test]
+    fn usage_adds_up() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        connection.execute_batch(super::MIGRATION).expect("migrate");
+        let transaction = connection.transaction().expect("begin");
+        let one = Used { calls: 1, input: 10, cached: 2, output: 3 };
+        for (session, day) in [(1, "2026-01-01"), (1, "2026-01-02"), (2, "2026-01-02")] {
+            used(&transaction, session, day, "m", one).expect("used");
+            used(&transaction, session, day, "m", one).expect("used");
+        }
+        let sum = |session, since| usage(&transaction, session, since).expect("usage")[0].1;
+        assert_eq!(sum(Some(1), "2026-01-02").input, 20);
+        assert_eq!(sum(Some(1), "2026-01-01").output, 12);
+        assert_eq!(sum(None, "2026-01-01").calls, 6);
+    }
+}

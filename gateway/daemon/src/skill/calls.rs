@@ -1,0 +1,98 @@
+//! Tool calls as rows: `started` before anything runs, finished with its result. After a crash the row says whether a
+//! call may have happened.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+/// The stage's table.
+pub const MIGRATION: &str = "
+CREATE TABLE call (
+    id TEXT PRIMARY KEY,                    -- message and call, unique for ever
+    inbox INTEGER NOT NULL,
+    skill TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    started INTEGER NOT NULL,               -- unix seconds
+    finished INTEGER,
+    result TEXT                             -- what the model was told, as JSON; NULL until finished
+);
+CREATE INDEX call_inbox ON call (inbox);
+";
+
+/// What is known of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It was never started.
+    New,
+    /// It was started, and nothing more is known: it may have happened.
+    Started,
+    /// It is over, with this result.
+    Finished(String),
+}
+
+/// Records that a call is about to run. `false` when it was started before: then it must not run again unasked.
+pub fn start(
+    transaction: &Transaction<'_>,
+    id: &str,
+    inbox: i64,
+    skill: &str,
+    tool: &str,
+    now: i64,
+) -> rusqlite::Result<bool> {
+    let rows = transaction
+        .prepare_cached("INSERT INTO call (id, inbox, skill, tool, started) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING")?
+        .execute(params![id, inbox, skill, tool, now])?;
+    Ok(rows == 1)
+}
+
+/// Records the result.
+pub fn finish(transaction: &Transaction<'_>, id: &str, result: &str, now: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE call SET finished = ?2, result = ?3 WHERE id = ?1")?
+        .execute(params![id, now, result])?;
+    Ok(())
+}
+
+/// What is known of a call.
+pub fn state(connection: &Connection, id: &str) -> rusqlite::Result<State> {
+    let row: Option<Option<String>> = connection
+        .prepare_cached("SELECT result FROM call WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    Ok(match row {
+        None => State::New,
+        Some(None) => State::Started,
+        Some(Some(result)) => State::Finished(result),
+    })
+}
+
+/// Erases the results of a message that is dealt with; that the calls ran stays for the audit, for 30 days.
+pub fn forget(transaction: &Transaction<'_>, inbox: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE call SET result = '' WHERE inbox = ?1 AND result IS NOT NULL")?
+        .execute([inbox])?;
+    Ok(())
+}
+
+/// Deletes rows of calls that began more than 30 days ago.
+pub fn expire(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize> {
+    transaction.execute("DELETE FROM call WHERE started < ?1", [now - 30 * 86_400])
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{State, finish, start, state};
+
+    #[test]
+    fn a_call_starts_once_and_its_state_tells() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        connection.execute_batch(super::MIGRATION).expect("migrate");
+        let transaction = connection.transaction().expect("begin");
+        assert_eq!(state(&transaction, "c").expect("state"), State::New);
+        assert!(start(&transaction, "c", 1, "s", "t", 0).expect("start"));
+        assert_eq!(state(&transaction, "c").expect("state"), State::Started);
+        assert!(!start(&transaction, "c", 1, "s", "t", 0).expect("start"), "a second start");
+        finish(&transaction, "c", "r", 1).expect("finish");
+        assert_eq!(state(&transaction, "c").expect("state"), State::Finished("r".into()));
+    }
+}

@@ -1,0 +1,203 @@
+//! Files that only egress may read: how they are opened, what is refused, how one is written whole.
+//! Nothing here changes a mode or an owner: the operator is told the command that does.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+    process::geteuid,
+};
+
+/// Why a file or folder is not private.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {problem}\n  mend: {mend}")]
+pub struct Refused {
+    path: PathBuf,
+    problem: String,
+    mend: String,
+}
+
+impl Refused {
+    fn new(path: &Path, problem: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), problem: problem.into(), mend: mend.into() }
+    }
+
+    fn io(path: &Path, act: &str, error: impl Into<io::Error>) -> Self {
+        Self::new(path, format!("{act}: {}", error.into()), "check the path, its owner and the free space")
+    }
+}
+
+/// Makes the folder below `state` if it is not there, then checks both: whoever can write a folder can put a file of
+/// his own in the place of ours.
+pub fn check_folders(state: &Path, folder: &Path) -> Result<(), Refused> {
+    let folder = state.join(folder);
+    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Refused::io(&folder, "make the folder", error));
+        }
+        _ => {}
+    }
+    for path in [state, &folder] {
+        let fd = openat(
+            CWD,
+            path,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        let meta = fd.map(File::from).map_err(io::Error::from).and_then(|fd| fd.metadata());
+        let meta = meta.map_err(|error| Refused::io(path, "open as a folder that is no link", error))?;
+        let me = geteuid().as_raw();
+        if meta.uid() != me && meta.uid() != 0 {
+            let problem = format!("the folder belongs to user {}, not to user {me} or root", meta.uid());
+            return Err(Refused::new(path, problem, format!("chown {me} {}", quoted(path))));
+        }
+        if meta.mode() & 0o022 != 0 {
+            let problem = format!("others may write the folder (mode {:04o})", meta.mode() & 0o7777);
+            return Err(Refused::new(path, problem, format!("chmod go-w {}", quoted(path))));
+        }
+    }
+    Ok(())
+}
+
+/// Opens a file that must be ours, regular, no link, and mode 0600 or less. `None` when it does not exist.
+pub fn open(path: &Path) -> Result<Option<File>, Refused> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => {
+            let mend = format!("put the file itself there instead of a link: rm {}", quoted(path));
+            return Err(Refused::new(path, "is a symbolic link", mend));
+        }
+        Err(error) => return Err(Refused::io(path, "open", error)),
+    };
+    let meta = file.metadata().map_err(|error| Refused::io(path, "look at", error))?;
+    let me = geteuid().as_raw();
+    if !meta.is_file() {
+        return Err(Refused::new(path, "is not a regular file", format!("remove {}", quoted(path))));
+    }
+    if meta.uid() != me {
+        let problem = format!("belongs to user {}, not to user {me}", meta.uid());
+        return Err(Refused::new(path, problem, format!("chown {me} {}", quoted(path))));
+    }
+    if meta.mode() & 0o7177 != 0 {
+        let problem = format!("mode {:04o} is wider than 0600", meta.mode() & 0o7777);
+        return Err(Refused::new(path, problem, format!("chmod 600 {}", quoted(path))));
+    }
+    Ok(Some(file))
+}
+
+/// Writes a new file with mode 0600: whole and durable under its name, or not at all.
+pub fn create(path: &Path, content: &[u8]) -> Result<(), Refused> {
+    let half = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        match std::fs::remove_file(&half) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(CWD, &half, flags, Mode::RUSR | Mode::WUSR)?);
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&half, path)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        Ok(rustix::fs::fsync(File::open(folder)?.as_fd())?)
+    };
+    write().map_err(|error| Refused::io(path, "write", error))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::{
+        fs::Permissions,
+        io::Read,
+        os::unix::fs::{PermissionsExt, symlink},
+        path::{Path, PathBuf},
+    };
+
+    use super::{check_folders, create, open, quoted};
+
+    /// Sets a mode whatever the umask.
+    pub fn chmod(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("chmod");
+    }
+
+    #[test]
+    fn only_a_private_regular_file_is_opened() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join(".env");
+        assert!(open(&path).expect("absent is fine").is_none());
+        std::fs::write(&path, "A=1").expect("write");
+        for good in [0o600, 0o400] {
+            chmod(&path, good);
+            assert!(open(&path).expect("private").is_some());
+        }
+        for bad in [0o640, 0o604, 0o620, 0o602, 0o700, 0o4600, 0o666] {
+            chmod(&path, bad);
+            let text = open(&path).expect_err("wide").to_string();
+            assert!(text.contains(&format!("mode {bad:04o} is wider than 0600")), "{text}");
+            assert!(text.ends_with(&format!("mend: chmod 600 {}", path.display())), "{text}");
+        }
+        chmod(&path, 0o600);
+        let link = dir.path().join("link");
+        symlink(&path, &link).expect("symlink");
+        assert!(open(&link).expect_err("link").to_string().contains("is a symbolic link"));
+        assert!(open(dir.path()).expect_err("folder").to_string().contains("is not a regular file"));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_refused() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (state, folder) = (dir.path(), Path::new("egress"));
+        check_folders(state, folder).expect("made");
+        let inner = state.join(folder);
+        assert_eq!(std::fs::metadata(&inner).expect("meta").permissions().mode() & 0o777, 0o700);
+        chmod(&inner, 0o770);
+        let text = check_folders(state, folder).expect_err("group").to_string();
+        assert!(text.ends_with(&format!("mend: chmod go-w {}", inner.display())), "{text}");
+        chmod(&inner, 0o700);
+        chmod(state, 0o777);
+        assert!(
+            check_folders(state, folder).is_err(),
+            "who can write the state folder can swap the inner one"
+        );
+        chmod(state, 0o700);
+        std::fs::remove_dir(&inner).expect("rmdir");
+        symlink("/", &inner).expect("symlink");
+        assert!(check_folders(state, folder).is_err(), "a link");
+    }
+
+    #[test]
+    fn a_new_file_is_private_and_whole() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("secret");
+        std::fs::write(path.with_extension("new"), "left by a crash").expect("write");
+        create(&path, b"content").expect("creates");
+        let mut text = String::new();
+        open(&path).expect("private").expect("there").read_to_string(&mut text).expect("read");
+        assert_eq!(text, "content");
+        assert!(!path.with_extension("new").exists());
+    }
+
+    #[test]
+    fn a_mend_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted(&PathBuf::from("/a/b-c.d_e")), "/a/b-c.d_e");
+        assert_eq!(quoted(&PathBuf::from("/a b/it's")), r"'/a b/it'\''s'");
+    }
+}

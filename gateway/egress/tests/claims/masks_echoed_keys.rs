@@ -1,0 +1,64 @@
+//! A far end that echoes what it got hands no key to the gateway, however it cuts its answer.
+
+use std::io::Write;
+
+use crate::{
+    far,
+    far::Far,
+    program::{KEY, Setup, TOKEN},
+};
+
+#[test]
+fn an_echoed_key_is_replaced_and_the_rest_is_not() {
+    let far = Far::start(|seen, to| {
+        let page = format!(
+            "{{\"error\":\"bad key {} in\\n{}\"}}",
+            seen.header("x-api-key").expect("key"),
+            seen.head
+        );
+        far::reply(to, "401 Unauthorized", "content-type: application/json\r\n", page.as_bytes());
+    });
+    let egress = Setup::model(&far.url()).start();
+    let answer = egress.ask("{}");
+    assert_eq!(answer.status, 401);
+    assert!(!answer.text().contains(KEY));
+    assert!(answer.text().contains(&format!("bad key {} in", "*".repeat(KEY.len()))), "{}", answer.text());
+    assert!(answer.text().contains("POST /v1/messages"), "{}", answer.text());
+}
+
+#[test]
+fn a_key_cut_into_chunks_is_found() {
+    for cut in 1..KEY.len() {
+        let far = Far::start(move |seen, to| {
+            let key = seen.header("x-api-key").expect("key");
+            let _ = to.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            far::chunk(to, format!("before {}", &key[..cut]).as_bytes());
+            far::chunk(to, format!("{} after", &key[cut..]).as_bytes());
+            far::chunk(to, b"");
+        });
+        let egress = Setup::model(&far.url()).start();
+        let answer = egress.ask("{}");
+        assert_eq!(answer.text(), format!("before {} after", "*".repeat(KEY.len())), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_token_in_an_error_page_is_found_encoded_too() {
+    let far = Far::start(|seen, to| {
+        let line = seen.line().replacen(':', "%3A", 1);
+        far::reply(to, "404 Not Found", "", format!("{} / {line}", seen.line()).as_bytes());
+    });
+    let egress = Setup::bot(&far.url(), "poll").start();
+    let answer = egress.call("POST", "/r/telegram/b/getMe", "");
+    assert_eq!(answer.status, 404);
+    assert!(!answer.text().contains(&TOKEN[7..]), "{}", answer.text());
+    assert_eq!(answer.text().matches("/getMe HTTP/1.1").count(), 2);
+}
+
+#[test]
+fn a_compressed_answer_is_not_passed_on() {
+    use openclaw_wire::egress::RefusalKind;
+    let far = Far::fixed("200 OK", "content-encoding: gzip\r\n", "opaque");
+    let refusal = Setup::model(&far.url()).start().ask("{}").refused(RefusalKind::NoAnswer);
+    assert!(refusal.message.contains("compressed"), "{}", refusal.message);
+}

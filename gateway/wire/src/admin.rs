@@ -1,0 +1,159 @@
+//! What the operator's commands say to the gateway, over HTTP/1.1 on the admin socket (a path below the state folder,
+//! mode 0600). Plain data; whoever can connect is the operator.
+//!
+//! - `GET /status`: [`Status`].
+//! - `POST /chat` with [`Say`]: the turn as a stream of [`ChatEvent`]s, one JSON document on each line.
+//! - `POST /chat/stop`: stops the turn that runs in the terminal's chat; 204.
+//! - `POST /approve` with [`Approve`]: answers a question that the chat asked; 204, or 410 when it has expired.
+//! - `POST /pair`: [`PairCode`].
+//!
+//! What cannot be carried out is answered with 4xx or 5xx and a [`Problem`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{From, Profile},
+    egress::{BotRoute, ModelRoute},
+    id::SkillId,
+};
+
+/// How the appliance is doing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// How strict the kernel barriers and the keys are.
+    pub profile: Profile,
+    /// When the gateway started, in seconds since 1970-01-01 UTC.
+    pub started: u64,
+    /// The gateway's release.
+    pub version: String,
+    /// Models in order of preference, the rehearsal among them when it is what answers; empty when egress has not
+    /// answered yet.
+    pub models: Vec<ModelRoute>,
+    /// Bots.
+    pub bots: Vec<BotRoute>,
+    /// Who connects to the webhook; `None` when none listens.
+    #[serde(default)]
+    pub webhook_from: Option<From>,
+    /// What waits, and what was given up.
+    pub queues: Queues,
+    /// Somebody has paired, or the configuration names an owner.
+    pub owner_paired: bool,
+    /// Skills that were found.
+    pub skills: Vec<SkillStatus>,
+    /// Why no skill can run; `None` when skills can.
+    pub skills_off: Option<String>,
+    /// What the kernel enforces on each process (`openclaw_confine::Report`), gateway first.
+    pub processes: Vec<serde_json::Value>,
+    /// What the operator should know, in whole sentences.
+    pub warnings: Vec<String>,
+}
+
+/// What waits, and what was given up. Numbers of messages or turns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queues {
+    /// Accepted updates that no turn has taken up yet.
+    pub inbox_waiting: u64,
+    /// Turns that run now.
+    pub running_turns: u64,
+    /// Answers that are stored and not yet sent.
+    pub outbox_waiting: u64,
+    /// Messages and answers that were given up after the last try.
+    pub dead_letters: u64,
+}
+
+/// One skill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkillStatus {
+    /// The name of its folder.
+    pub id: SkillId,
+    /// SHA-256 over the folder, in hex ([`crate::skill::digest`]); empty when it could not be read.
+    pub digest: String,
+    /// The tools that the model can call; none for instructions only.
+    pub tools: Vec<String>,
+    /// Why it can't be used; `None` when it can.
+    pub problem: Option<String>,
+}
+
+/// A message of the owner, typed in the terminal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Say {
+    /// The words, or a command such as `/new`.
+    pub text: String,
+}
+
+/// What happens in a turn, in order. The last one is [`ChatEvent::Done`] or [`ChatEvent::Error`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChatEvent {
+    /// The next piece of the answer. Whoever prints it removes control characters: a model wrote it.
+    Text(String),
+    /// A tool is called; its name.
+    Tool(String),
+    /// A tool asks for leave. The turn waits for [`Approve`].
+    Ask(Ask),
+    /// The turn is over: `{"done":true}`.
+    Done(bool),
+    /// The turn is over without an answer; what was attempted and what mends it.
+    Error(String),
+}
+
+/// A question that only the owner can answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Names the question in [`Approve`]; single use.
+    pub id: String,
+    /// What would be done, with its full arguments.
+    pub text: String,
+}
+
+/// The answer to an [`Ask`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// [`Ask::id`].
+    pub id: String,
+    /// Do it.
+    pub approve: bool,
+}
+
+/// A code that makes whoever sends it to the bot the owner.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PairCode {
+    /// To be sent as `/start CODE` in a private chat with a bot; single use.
+    pub code: String,
+    /// When it stops working, in seconds since 1970-01-01 UTC.
+    pub expires: u64,
+    /// User names of the bots that take it, without `@`, as far as they are known.
+    #[serde(default)]
+    pub bots: Vec<String>,
+}
+
+/// Why a request on the admin socket could not be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What was attempted, on what, and what went wrong.
+    pub message: String,
+    /// What the operator can do.
+    #[serde(default)]
+    pub mend: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ask, ChatEvent};
+
+    #[test]
+    fn chat_events_are_the_documented_lines() {
+        for (event, line) in [
+            (ChatEvent::Text("a".into()), r#"{"text":"a"}"#),
+            (ChatEvent::Tool("read".into()), r#"{"tool":"read"}"#),
+            (ChatEvent::Ask(Ask { id: "1".into(), text: "t".into() }), r#"{"ask":{"id":"1","text":"t"}}"#),
+            (ChatEvent::Done(true), r#"{"done":true}"#),
+            (ChatEvent::Error("e".into()), r#"{"error":"e"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&event).expect("encodes"), line);
+            assert_eq!(serde_json::from_str::<ChatEvent>(line).expect("decodes"), event);
+        }
+    }
+}

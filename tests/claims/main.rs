@@ -1,0 +1,31 @@
+//! What OpenClaw promises, shown with the real programs. One module for each promise; each test says in its first line
+//! what is promised, and which line of `incidents.md` it covers, if any.
+
+mod webhook_refuses_requests_without_its_secret;
+mod webhook_decides_before_it_reads;
+mod webhook_slows_guessing_down;
+mod webhook_refuses_other_senders;
+mod webhook_takes_each_update_once;
+mod webhook_accepts_only_what_is_stored;
+mod webhook_is_registered_by_the_operator;
+mod configuration_mistakes_stop_the_start;
+mod only_known_sockets_listen;
+
+mod only_listed_people_are_answered;
+mod groups_are_answered_only_when_listed_and_addressed;
+mod commands_are_for_those_who_may;
+
+mod messages_go_there_and_back;
+mod answers_are_streamed;
+mod tools_run_in_the_jail;
+mod effects_wait_for_the_owner;
+mod stop_acts_at_once;
+mod bad_model_answers_are_explained;
+mod telegram_trouble_is_survived;
+mod third_party_models_answer;
+
+mod secrets_stay_where_they_belong;
+mod logs_are_bounded_and_hold_no_content;
+mod killed_processes_lose_nothing;
+mod long_conversations_cost_the_same;
+mod the_first_run_works_offline;

@@ -1,0 +1,35 @@
+//! Every listening socket is on a list; a new one fails the test.
+
+use openclaw_tests::{
+    gateway::{Process, Role, listening},
+    world::World,
+};
+
+/// The webhook on loopback, two sockets for the operator, and nothing else (incidents 16, 18).
+#[tokio::test]
+async fn the_list_of_listening_sockets() {
+    let world = World::webhook(|_| {}).await;
+    let mut all = vec![Process(world.gateway.supervisor())];
+    for role in Role::ALL {
+        all.push(world.gateway.living(role).await);
+    }
+    let state = world.gateway.state().display().to_string();
+    let port = world.gateway.setup().port();
+    let expected = [
+        format!("tcp 0100007F:{port:04X}"),
+        format!("unix {state}/egress/operator.sock"),
+        format!("unix {state}/gateway/admin.sock"),
+    ];
+    assert_eq!(listening(&all), expected);
+}
+
+/// With polling there is no TCP socket at all.
+#[tokio::test]
+async fn polling_needs_no_port() {
+    let world = World::polling(|_| {}).await;
+    let mut all = vec![Process(world.gateway.supervisor())];
+    for role in Role::ALL {
+        all.push(world.gateway.living(role).await);
+    }
+    assert!(listening(&all).iter().all(|socket| socket.starts_with("unix ")), "{:?}", listening(&all));
+}

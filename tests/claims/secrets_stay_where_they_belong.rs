@@ -1,0 +1,150 @@
+//! Keys and tokens are in egress and nowhere else: not in the gateway's memory, no log, no database, no environment, no
+//! command line.
+
+use std::{fs, path::Path};
+
+use openclaw_tests::{
+    gateway::{Process, Role, contains},
+    model::{Act, Step},
+    telegram::{Fault, Refusal, Trouble},
+    world::World,
+};
+use openclaw_wire::facts::FACTS;
+
+const MODEL_KEY: &str = "canary-model-key-7f3a-not-real";
+const TOKEN: &str = openclaw_tests::gateway::TOKEN;
+/// Planted into a message, so that the search is known to find what is there.
+const CONTROL: &str = "control-canary-5d21";
+
+async fn world_with_trouble() -> World {
+    let world = World::webhook(|setup| {
+        setup.environment("OPENAI_API_KEY", "canary-environment-key-not-real");
+        setup.set_key("MODEL_KEY_1", MODEL_KEY);
+        setup.section("log", "level = \"debug\"");
+    })
+    .await;
+    let send = |trouble| Fault { method: Some("sendMessage"), times: 1, trouble };
+    world.telegram.fault(send(Trouble::Refuse(Refusal::new(500, "Internal Server Error"))));
+    world.telegram.fault(send(Trouble::Cut));
+    world.telegram.fault(send(Trouble::Garbage(502)));
+    world.model.on("#unauthorized", [Step(vec![Act::Status(401, "authentication_error", None)])]);
+    world.anna.says(&format!("hello {CONTROL}"));
+    world.anna.hears().await;
+    world.anna.says("#unauthorized");
+    world.anna.hears().await;
+    world
+}
+
+fn secrets(world: &World) -> Vec<String> {
+    vec![MODEL_KEY.into(), TOKEN.into(), "canary-environment-key-not-real".into(), world.secret()]
+}
+
+/// The gateway's memory, read as root while it serves, holds no secret; egress's does, and the gateway's holds the
+/// control canary (incident 109).
+#[tokio::test]
+async fn the_gateways_memory_holds_no_secret() {
+    assert!(rustix::process::geteuid().is_root(), "this test reads another process's memory: run it as root");
+    let world = world_with_trouble().await;
+    let secrets = secrets(&world);
+    let needles: Vec<&str> = secrets.iter().map(String::as_str).chain([CONTROL]).collect();
+    // A turn that hangs keeps the message in memory while it is searched.
+    world.model.on("#hang", [Step(vec![Act::Hang])]);
+    let before = world.model.requests().len();
+    world.anna.says(&format!("#hang {CONTROL}"));
+    world.model.asked(before + 1).await;
+    let gateway = world.gateway.living(Role::Gateway).await.memory_holds(&needles);
+    assert_eq!(gateway, [false, false, false, false, true], "in the order {:?}", ["key", "token", "environment", "webhook", "control"]);
+    let runner = world.gateway.living(Role::Runner).await.memory_holds(&needles);
+    assert_eq!(runner[..4], [false; 4]);
+    let supervisor = Process(world.gateway.supervisor()).memory_holds(&needles);
+    assert_eq!(supervisor[..2], [false; 2], "the supervisor reads no key file");
+    let egress = world.gateway.living(Role::Egress).await.memory_holds(&needles);
+    assert!(egress[0] && egress[1], "egress holds the key and the token: the search works there too");
+}
+
+/// No log, database, environment or command line holds a secret, after every kind of trouble (incidents 109, 111).
+#[tokio::test]
+async fn no_file_and_no_proc_entry_holds_a_secret() {
+    let mut world = world_with_trouble().await;
+    let secrets = secrets(&world);
+    let mut all = vec![Process(world.gateway.supervisor())];
+    for role in Role::ALL {
+        all.push(world.gateway.living(role).await);
+    }
+    for process in &all {
+        for file in ["environ", "cmdline", "comm", "status"] {
+            let content = process.file(file);
+            for secret in &secrets {
+                assert!(!contains(&content, secret.as_bytes()), "{}: {file}", process.program());
+            }
+            if file == "environ" {
+                assert!(!contains(&content, b"KEY") && !contains(&content, b"HOME"), "{}", process.program());
+            }
+        }
+    }
+    assert!(world.gateway.log().len() > 100, "there is a log to search");
+    for secret in &secrets {
+        assert!(!world.gateway.log().contains(secret.as_str()), "in the log");
+    }
+    for arguments in [&["status", "--json"][..], &["doctor", "--json"], &["webhook", "info"], &["config", "show"]] {
+        let done = world.gateway.command(arguments, "").await;
+        let said = [done.stdout, done.stderr].concat();
+        assert!(secrets.iter().all(|secret| !contains(&said, secret.as_bytes())), "{arguments:?}");
+    }
+    world.gateway.stop().await;
+    let keys = world.gateway.state().join(&FACTS.state.egress);
+    let found = search(world.gateway.state(), &secrets, &keys);
+    assert_eq!(found, [""; 0]);
+    assert!(!search(world.gateway.state(), &[CONTROL.into()], &keys).is_empty(), "the search finds what is there");
+    assert!(!search(&keys, &secrets, Path::new("/")).is_empty(), "the secrets are in egress's own folder");
+}
+
+/// The model and the bot never see each other's key, and no key goes into a request's body.
+#[tokio::test]
+async fn no_request_carries_anothers_key() {
+    let world = world_with_trouble().await;
+    for request in world.model.requests() {
+        let everything = format!("{:?}", request);
+        assert!(!everything.contains(TOKEN) && !everything.contains(&world.secret()));
+        assert!(!request.body.to_string().contains(MODEL_KEY));
+    }
+    for call in world.telegram.calls() {
+        let everything = format!("{:?}", call.parameters);
+        assert!(!everything.contains(MODEL_KEY) && !everything.contains(TOKEN), "{}", call.method);
+    }
+}
+
+/// The key file must be private: otherwise nothing starts, and the command that mends it is printed.
+#[tokio::test]
+async fn an_open_key_file_stops_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = world_with_trouble().await;
+    world.gateway.stop().await;
+    let keys = world.gateway.state().join(&FACTS.state.keys);
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).expect("chmod");
+    let mut again = world.gateway.setup().command(&["run"]).spawn().expect("starts");
+    let ended = tokio::time::timeout(openclaw_tests::gateway::PATIENCE, again.wait()).await;
+    assert!(!ended.expect("it refuses").expect("waited").success());
+    let log = world.gateway.log();
+    assert!(log.contains("chmod 600"), "the mending command is named: {log}");
+}
+
+/// Files below `folder`, but not below `except`, that hold one of the needles.
+fn search(folder: &Path, needles: &[String], except: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("readable").flatten() {
+        let path = entry.path();
+        if path.starts_with(except) && except != Path::new("/") {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(search(&path, needles, except));
+        } else if path.is_file() {
+            let content = fs::read(&path).expect("readable");
+            if needles.iter().any(|needle| contains(&content, needle.as_bytes())) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
