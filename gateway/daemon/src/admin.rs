@@ -1,1 +1,231 @@
-//! Placeholder.
+//! The operator's socket: status, the terminal's chat, approvals, pairing. A unix socket of mode 0600, and only for
+//! this process's own user and root. Never reachable from a network.
+
+use std::{io, os::unix::net::UnixListener, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use openclaw_confine::{Report, peer};
+use openclaw_wire::{
+    admin::{Approve, ChatEvent, PairCode, Problem, Queues, Say, SkillStatus, Status},
+    config::Updates,
+};
+use tokio::net::{UnixStream, unix::SocketAddr};
+use tokio_util::sync::CancellationToken;
+
+use crate::{egress::Egress, inbox, outbox, session::pairing, store::StoreError, turn::Engine};
+
+/// What the routes need.
+pub struct Admin {
+    /// The turns.
+    pub engine: Arc<Engine>,
+    /// For its status.
+    pub egress: Egress,
+    /// What the kernel enforces on this process.
+    pub report: Report,
+    /// Unix seconds.
+    pub started: u64,
+    /// What the operator should know of each bot.
+    pub problems: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+}
+
+type Shared = State<Arc<Admin>>;
+
+/// Serves until `stop`.
+pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: CancellationToken) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = Own(tokio::net::UnixListener::from_std(listener)?);
+    let routes = Router::new()
+        .route("/status", get(status))
+        .route("/chat", post(chat))
+        .route("/chat/stop", post(chat_stop))
+        .route("/approve", post(approve))
+        .route("/pair", post(pair))
+        .route("/freeze", post(freeze))
+        .route("/unfreeze", post(unfreeze))
+        .with_state(admin);
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// Accepts connections of this user and root alone.
+struct Own(tokio::net::UnixListener);
+
+impl axum::serve::Listener for Own {
+    type Io = UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (UnixStream, SocketAddr) {
+        loop {
+            match self.0.accept().await {
+                Ok((stream, address)) => match peer::credentials(&stream) {
+                    Ok(peer) if peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw() => {
+                        return (stream, address);
+                    }
+                    Ok(peer) => tracing::warn!(uid = peer.uid, "refused another user on the admin socket"),
+                    Err(error) => tracing::warn!(%error, "refused a nameless peer on the admin socket"),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept on the admin socket");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// What can't be carried out.
+struct Failed(StatusCode, Problem);
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1)).into_response()
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        let problem =
+            Problem { message: error.to_string(), mend: "`openclaw doctor` looks at the disk".into() };
+        Self(StatusCode::SERVICE_UNAVAILABLE, problem)
+    }
+}
+
+async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
+    let engine = &admin.engine;
+    let (egress, runner) = tokio::join!(admin.egress.status(), engine.executor.status());
+    let (waiting, dead) = engine.store.read(inbox::depth)?;
+    let (sending, unsent) = engine.store.read(outbox::rows::depth)?;
+    let (lanes, _) = engine.depth();
+    let mut warnings = (admin.problems)();
+    if engine.frozen() {
+        warnings.push("Everything is frozen; `openclaw unfreeze` lifts it.".into());
+    }
+    let mut processes = vec![serde_json::to_value(&admin.report).unwrap_or_default()];
+    let (models, bots) = match egress {
+        Ok(status) => {
+            processes.push(status.confinement);
+            (engine.models.list().await.unwrap_or(status.models), status.bots)
+        }
+        Err(error) => {
+            warnings.push(format!("Egress does not answer: {error}"));
+            Default::default()
+        }
+    };
+    let skills_off = match runner {
+        Ok(status) => {
+            processes.push(status.confinement);
+            status.skills_off
+        }
+        Err(error) => Some(format!("the runner does not answer: {error}")),
+    };
+    let webhook = bots.iter().any(|bot| bot.updates == Updates::Webhook);
+    let mut skills: Vec<_> = engine
+        .catalog
+        .skills()
+        .iter()
+        .map(|skill| SkillStatus {
+            id: skill.id.clone(),
+            digest: skill.digest.clone(),
+            tools: skill
+                .manifest
+                .iter()
+                .flat_map(|m| &m.tool)
+                .map(|tool| tool.name.as_str().to_owned())
+                .collect(),
+            problem: None,
+        })
+        .collect();
+    for (name, problem) in engine.catalog.problems() {
+        match name.parse() {
+            Ok(id) => skills.push(SkillStatus {
+                id,
+                digest: String::new(),
+                tools: Vec::new(),
+                problem: Some(problem.clone()),
+            }),
+            Err(_) => warnings.push(format!("Skills in {name}: {problem}")),
+        }
+    }
+    Ok(Json(Status {
+        profile: engine.config.profile,
+        started: admin.started,
+        version: env!("CARGO_PKG_VERSION").into(),
+        models,
+        bots,
+        webhook_from: webhook.then_some(engine.config.webhook.from),
+        queues: Queues {
+            inbox_waiting: waiting,
+            running_turns: lanes as u64,
+            outbox_waiting: sending,
+            dead_letters: dead + unsent,
+        },
+        owner_paired: engine.access().owners().next().is_some(),
+        skills,
+        skills_off,
+        processes,
+        warnings,
+    }))
+}
+
+async fn chat(State(admin): Shared, Json(say): Json<Say>) -> Result<Response, Failed> {
+    let events = admin.engine.say(&say.text).await?;
+    let lines = stream::unfold(events, |mut events| async move {
+        let event: ChatEvent = events.recv().await?;
+        let mut line = serde_json::to_vec(&event).unwrap_or_default();
+        line.push(b'\n');
+        Some((Ok::<_, io::Error>(Bytes::from(line)), events))
+    });
+    Ok(([("content-type", "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+async fn chat_stop(State(admin): Shared) -> StatusCode {
+    admin.engine.stop_terminal().await;
+    StatusCode::NO_CONTENT
+}
+
+async fn approve(State(admin): Shared, Json(answer): Json<Approve>) -> Result<StatusCode, Failed> {
+    match admin.engine.approve_in_terminal(&answer.id, answer.approve).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => {
+            let message = "this question is no longer open, or was not asked in the terminal".into();
+            Err(Failed(StatusCode::GONE, Problem { message, mend: String::new() }))
+        }
+    }
+}
+
+async fn pair(State(admin): Shared) -> Result<Json<PairCode>, Failed> {
+    let code = pairing::code().map_err(|error| {
+        let problem = Problem { message: format!("make a code: {error}"), mend: "try again".into() };
+        Failed(StatusCode::INTERNAL_SERVER_ERROR, problem)
+    })?;
+    let now = jiff::Timestamp::now().as_second();
+    let offered = code.clone();
+    admin.engine.store.write(move |tx| pairing::offer(tx, &offered, now)).await?;
+    Ok(Json(PairCode {
+        code,
+        expires: (now + pairing::VALID).unsigned_abs(),
+        bots: admin.engine.usernames(),
+    }))
+}
+
+async fn freeze(State(admin): Shared) -> Result<StatusCode, Failed> {
+    admin.engine.freeze().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn unfreeze(State(admin): Shared) -> Result<StatusCode, Failed> {
+    admin.engine.unfreeze().await?;
+    Ok(StatusCode::NO_CONTENT)
+}

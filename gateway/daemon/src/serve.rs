@@ -1,8 +1,229 @@
-//! Placeholder.
+//! `openclaw serve`: the gateway process. Settings, sockets, store, lock down, runtime, in this order; after the lock
+//! down it has no way out but its doors.
 
-use crate::command::Serve;
+mod bots;
+mod log;
+
+use std::{
+    collections::HashMap,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use openclaw_confine::{Inherited, Profile, Report, Role};
+use openclaw_wire::{
+    config::{self, Config},
+    door::Door,
+    facts::FACTS,
+};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    admin::{self, Admin},
+    command::Serve,
+    egress::Egress,
+    inbox, ingress,
+    ingress::{Gate, Listener, Secrets, Source},
+    model::Models,
+    outbox::{
+        self,
+        pace::Pace,
+        sender::{Limits, Sender},
+    },
+    policy, session,
+    skill::{self, Catalog, Executor},
+    store::{Prepared, Store},
+    turn::{Engine, Parts},
+};
+
+/// How long turns and sends under way may still take after a stop was asked. What is not done by then is done after
+/// the next start: it is in the inbox or the outbox.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Events of the outbox that may wait; more are only logged.
+const EVENTS: usize = 256;
+/// Two workers keep `/stop` answering while one of them is busy with a long text.
+const WORKERS: usize = 2;
+/// Threads for opening doors and the like.
+const BLOCKING: usize = 8;
+
+/// Everything that is opened before the process locks itself down.
+struct Opened {
+    config: Config,
+    webhook: Option<Listener>,
+    admin: UnixListener,
+    egress: Door,
+    runner: Door,
+    store: Prepared,
+    catalog: Catalog,
+}
 
 /// Runs the gateway until it is told to stop.
 pub fn run(args: Serve) -> anyhow::Result<()> {
-    anyhow::bail!("serve {}: not in this build", args.state.display())
+    let opened = open(&args)?;
+    let report = lock_down(&args, &opened)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(Duration::from_secs(5))
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let result = runtime.block_on(serve(opened, report));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+fn open(args: &Serve) -> anyhow::Result<Opened> {
+    // Settings.
+    let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
+    let config = Config::read(&args.config)?;
+    log::start(&config.log);
+
+    // Sockets.
+    let webhook =
+        inherited.take_fd("webhook").map(listener).transpose().context("use the socket \"webhook\"")?;
+    let Some(admin) = inherited.take_fd("admin").map(UnixListener::from) else {
+        bail!(
+            "no socket named \"admin\" was handed over\n  mend: start it with `openclaw run` or its systemd socket units"
+        );
+    };
+    let mut door = |name: &str, path: &PathBuf| match inherited.take_fd(name) {
+        Some(fd) => Door::Pair(fd),
+        None => Door::Path(path.clone()),
+    };
+    let egress = door("egress", &FACTS.unix.egress_for_gateway);
+    let runner = door("runner", &FACTS.unix.runner_for_gateway);
+
+    // Store.
+    let database = args.state.join(&FACTS.state.database);
+    let migrations = [
+        inbox::MIGRATION,
+        session::pairing::MIGRATION,
+        session::history::MIGRATION,
+        policy::ask::MIGRATION,
+        skill::calls::MIGRATION,
+        outbox::rows::MIGRATION,
+    ];
+    let store =
+        Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
+    let catalog = Catalog::load(&args.skills, &config.skills.disabled);
+    for (name, problem) in catalog.problems() {
+        warn!(name, problem, "a skill was not loaded");
+    }
+    Ok(Opened { config, webhook, admin, egress, runner, store, catalog })
+}
+
+fn listener(fd: OwnedFd) -> std::io::Result<Listener> {
+    Ok(match rustix::net::sockopt::socket_domain(&fd)? {
+        rustix::net::AddressFamily::UNIX => Listener::Unix(fd.into()),
+        _ => Listener::Tcp(fd.into()),
+    })
+}
+
+fn lock_down(args: &Serve, opened: &Opened) -> anyhow::Result<Report> {
+    let folder = args.state.join(&FACTS.state.database);
+    let folder = folder.parent().context("the database is in a folder")?;
+    let report = openclaw_confine::enforce(&Profile {
+        process: "gateway",
+        required: opened.config.profile == config::Profile::Production,
+        write: vec![folder.to_owned()],
+        connect: Some(Vec::new()),
+        role: Role::Gateway,
+        paths: matches!(opened.egress, Door::Path(_)),
+        ..Profile::default()
+    })?;
+    if !report.complete() {
+        warn!("the kernel enforces less than was asked; `openclaw status --confinement` shows what");
+    }
+    Ok(report)
+}
+
+async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
+    let Opened { config, webhook, admin, egress, runner, store, catalog } = opened;
+    let store = store.start()?;
+    let started = jiff::Timestamp::now().as_second().unsigned_abs();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let egress = Egress::new(egress);
+    let api = Arc::new(egress.clone());
+    let (events, outbox_events) = mpsc::channel(EVENTS);
+    let limits = Limits { pace: Pace::from(&config.telegram), ..Limits::default() };
+    let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
+    let parts = Parts {
+        models: Models::new(egress.clone()),
+        executor: Executor::new(runner),
+        api: api.clone(),
+        catalog,
+        sender: sender.clone(),
+        store,
+        config: config.clone(),
+    };
+    let engine = Engine::new(parts, stop.clone())?;
+    engine.recover().await?;
+    tasks.spawn(Arc::clone(&engine).tidy());
+    tasks.spawn(Arc::clone(&engine).hear(outbox_events));
+
+    let secrets = Arc::new(Secrets::default());
+    if let Some(listener) = webhook {
+        let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone() };
+        let limit = Duration::from_secs(config.webhook.read_timeout);
+        let gate = Gate::new(source, Arc::clone(&secrets), config.webhook.max_body, limit);
+        tasks.spawn(ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone()));
+    }
+    let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
+    tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
+    let admin_ = Admin {
+        engine: Arc::clone(&engine),
+        egress,
+        report,
+        started,
+        problems: Box::new(move || bots::problems(&polls)),
+    };
+    tasks.spawn(admin::serve(admin, Arc::new(admin_), stop.clone()));
+
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    info!("the gateway serves");
+    let watchdog = sd_notify::watchdog_enabled();
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = int.recv() => break,
+            () = alive(watchdog) => notify(&[NotifyState::Watchdog]),
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    stop.cancel();
+    tasks.close();
+    let drained = async {
+        tasks.wait().await;
+        engine.idle().await;
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        info!("some turns go on after the next start");
+    }
+    sender.stop(DRAIN).await;
+    Ok(())
+}
+
+/// Half the interval in which systemd wants to hear from us; for ever when it does not.
+async fn alive(watchdog: Option<Duration>) {
+    match watchdog {
+        Some(interval) => tokio::time::sleep(interval / 2).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "could not notify systemd");
+    }
 }

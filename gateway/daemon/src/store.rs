@@ -50,6 +50,12 @@ type Change = Box<dyn FnOnce(Result<&Transaction<'_>, StoreError>) -> Answer + S
 /// Told whether the commit succeeded.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// An open database whose writer does not run yet: a process locks itself down while it has one thread.
+pub struct Prepared {
+    writer: Connection,
+    reader: Connection,
+}
+
 /// A handle on the database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -59,17 +65,15 @@ pub struct Store {
 
 impl Store {
     /// Opens or makes the database and runs the migrations that it has not seen, in order, all or nothing.
+    pub fn prepare(path: &Path, migrations: &[&str]) -> Result<Prepared, StoreError> {
+        let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        migrate(&mut writer, migrations)?;
+        Ok(Prepared { writer, reader: connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)? })
+    }
+
+    /// [`Store::prepare`] and [`Prepared::start`] in one.
     pub fn open(path: &Path, migrations: &[&str]) -> Result<Self, StoreError> {
-        let mut connection =
-            connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        migrate(&mut connection, migrations)?;
-        let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let (writer, changes) = mpsc::sync_channel(QUEUE);
-        thread::Builder::new()
-            .name("store".into())
-            .spawn(move || write_groups(connection, &changes))
-            .map_err(|error| StoreError::Disk(format!("start the writer: {error}")))?;
-        Ok(Self { writer, reader: Arc::new(Mutex::new(reader)) })
+        Self::prepare(path, migrations)?.start()
     }
 
     /// Makes a change durable. Concurrent changes share one fsync. The change may run beside others in one
@@ -108,11 +112,26 @@ impl Store {
     }
 }
 
+impl Prepared {
+    /// Starts the writer's thread.
+    pub fn start(self) -> Result<Store, StoreError> {
+        let (writer, changes) = mpsc::sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("store".into())
+            .spawn(move || write_groups(self.writer, &changes))
+            .map_err(|error| StoreError::Disk(format!("start the writer: {error}")))?;
+        Ok(Store { writer, reader: Arc::new(Mutex::new(self.reader)) })
+    }
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Kibibytes, for each of the two connections.
     connection.pragma_update(None, "cache_size", -2_000)?;
+    // After the lock down there is no folder for temporary files, and nothing here needs one.
+    connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(64);
     if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
         connection.pragma_update(None, "journal_mode", "wal")?;
@@ -192,9 +211,70 @@ fn commit_group(
 /// Moves the WAL into the database between two groups, so that no commit waits for it to be of unbounded length.
 fn checkpoint(connection: &Connection) {
     let pages: i64 = connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1)).unwrap_or(0);
-    if pages > CHECKPOINT_PAGES {
-        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-            tracing::warn!(%error, "checkpoint failed; the write-ahead log stays longer until the next one");
+    if pages > CHECKPOINT_PAGES
+        && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    {
+        tracing::warn!(%error, "checkpoint failed; the write-ahead log stays longer until the next one");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{Store, StoreError};
+
+    const TABLE: &str = "CREATE TABLE t (n INTEGER PRIMARY KEY)";
+
+    fn count(connection: &Connection) -> rusqlite::Result<i64> {
+        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+    }
+
+    #[tokio::test]
+    async fn concurrent_changes_are_all_stored_and_a_failing_one_undoes_only_itself() {
+        let dir = tempfile::tempdir().expect("dir");
+        let store = Store::open(&dir.path().join("db"), &[TABLE]).expect("open");
+        let writes = (0..1000).map(|n: i64| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                // Every tenth change does half of its work and fails.
+                store
+                    .write(move |tx| {
+                        tx.execute("INSERT INTO t VALUES (?1)", [n])?;
+                        tx.execute("INSERT INTO t VALUES (?1)", [if n % 10 == 0 { n } else { n + 10_000 }])
+                    })
+                    .await
+            })
+        });
+        let mut failed = 0;
+        for write in writes.collect::<Vec<_>>() {
+            match write.await.expect("task") {
+                Ok(_) => {}
+                Err(StoreError::Statement(_)) => failed += 1,
+                Err(error) => panic!("{error}"),
+            }
         }
+        assert_eq!(failed, 100);
+        assert_eq!(store.read(count).expect("read"), 1800);
+        // Another connection sees the same: it is on the disk, not in a cache.
+        let other = Connection::open(dir.path().join("db")).expect("open");
+        assert_eq!(count(&other).expect("count"), 1800);
+    }
+
+    #[test]
+    fn migrations_run_once_and_a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("db");
+        drop(Store::open(&path, &[TABLE]).expect("first"));
+        let store = Store::open(&path, &[TABLE, "INSERT INTO t VALUES (1)"]).expect("second");
+        assert_eq!(store.read(count).expect("read"), 1);
+        drop(store);
+        let error = Store::open(&path, &[TABLE]).err().expect("an older release");
+        assert!(error.to_string().contains("newer release"), "{error}");
+        assert!(Store::open(&dir.path().join("bad"), &["CREATE TABLE x (a)", "nonsense"]).is_err());
+        let bad = Connection::open(dir.path().join("bad")).expect("open");
+        let tables: i64 =
+            bad.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).expect("count");
+        assert_eq!(tables, 0, "all or nothing");
     }
 }

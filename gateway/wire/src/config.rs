@@ -17,6 +17,9 @@ use crate::{
 /// The commented template: what a first run writes, and the reference of every key.
 pub const TEMPLATE: &str = include_str!("openclaw.toml");
 
+/// The operator's own chat stands where a bot's name stands elsewhere, so no bot may have this name.
+pub const TERMINAL: &str = "terminal";
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -127,6 +130,10 @@ pub struct Telegram {
     pub private: bool,
     /// Messages that a bot sends per second, over all its chats.
     pub per_second: u32,
+    /// Messages that it sends per minute in one private chat.
+    pub per_chat_minute: u32,
+    /// Messages that it sends per minute in one group.
+    pub per_group_minute: u32,
     /// The bots. None named, but a key `TELEGRAM_BOT_TOKEN` present: one bot `main`, by polling.
     pub bot: Vec<Bot>,
 }
@@ -372,7 +379,14 @@ impl Default for Log {
 
 impl Default for Telegram {
     fn default() -> Self {
-        Self { api: FACTS.telegram.api.clone(), private: false, per_second: 30, bot: Vec::new() }
+        Self {
+            api: FACTS.telegram.api.clone(),
+            private: false,
+            per_second: 30,
+            per_chat_minute: 60,
+            per_group_minute: 20,
+            bot: Vec::new(),
+        }
     }
 }
 
@@ -439,6 +453,12 @@ impl Config {
                 "give each [[telegram.bot]] its own name",
             );
         }
+        if names.contains(&TERMINAL) {
+            return err(
+                format!("a bot is named {TERMINAL:?}, which is the operator's own chat"),
+                "give the [[telegram.bot]] another name",
+            );
+        }
         let mut tokens: Vec<_> = self.telegram.bot.iter().map(|bot| bot.token.as_str()).collect();
         if let Some(token) = duplicate(&mut tokens) {
             return err(
@@ -472,10 +492,12 @@ impl Config {
             }
         }
         web_url("telegram: api", &self.telegram.api, self.telegram.private)?;
-        if !(1..=1_000_000).contains(&self.telegram.per_second) {
+        let t = &self.telegram;
+        if [t.per_second, t.per_chat_minute, t.per_group_minute].iter().any(|n| !(1..=1_000_000).contains(n))
+        {
             return err(
-                "telegram: per_second is out of range".into(),
-                "set it to 1 to 1000000; Telegram allows about 30",
+                "[telegram] per_second, per_chat_minute or per_group_minute is out of range".into(),
+                "set each to 1 to 1000000; Telegram allows about 30, 60 and 20",
             );
         }
         if let Some(url) = &self.webhook.public_url {
@@ -568,6 +590,7 @@ mod tests {
                 "share the path",
             ),
             ("[[telegram.bot]]\nname = \"\"", "bot name"),
+            ("[[telegram.bot]]\nname = \"terminal\"", "operator's own chat"),
             ("[[telegram.bot]]\nname = \"a\"\ntoken = \" \"", "NAME of a key"),
             (
                 "[[model]]\nname = \"m\"\napi = \"openai\"\nmodel = \"x\"\nurl = \"http://10.0.0.1/v1\"",

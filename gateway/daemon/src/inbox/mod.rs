@@ -97,6 +97,14 @@ pub fn tried(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<u32> {
         .query_row([id], |row| row.get(0))
 }
 
+/// The text of one that still waits.
+pub fn body(connection: &Connection, id: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT body FROM inbox WHERE id = ?1 AND state = 'waiting'")?
+        .query_row([id], |row| row.get(0))
+        .optional()
+}
+
 /// Dealt with: the text goes, the ids stay.
 pub fn done(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     transaction

@@ -15,6 +15,7 @@ use openclaw_wire::id::BotName;
 
 use crate::telegram::update::Update;
 
+pub use poll::{PollState, poll};
 pub use source::Source;
 pub use webhook::{Gate, Listener, Secrets, serve};
 

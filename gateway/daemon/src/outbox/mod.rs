@@ -1,5 +1,8 @@
 //! Outbox: what the assistant says becomes durable rows, and the rows become messages, in order per chat, at the pace
 //! that Telegram allows. Never decides what is said, and never touches a key.
+//!
+//! [`markup`] reads a model's Markdown into [`rich`] text, [`enqueue`] splits it ([`split`]) and stores it ([`rows`]),
+//! [`Sender`] sends it ([`pace`]). [`live`] shows meanwhile that something happens.
 
 pub mod rich;
 pub mod markup;
@@ -8,3 +11,7 @@ pub mod rows;
 pub mod pace;
 pub mod sender;
 mod deliver;
+pub mod live;
+
+pub use rows::{MIGRATION, Outgoing, enqueue};
+pub use sender::{Event, Limits, Sender};

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     deliver::{Flow, deliver},
+    live::Tempo,
     pace::{Pace, Pacer},
     rows,
 };
@@ -49,6 +50,8 @@ pub struct Limits {
     pub longest_wait: Duration,
     /// How long a call may take.
     pub call: Duration,
+    /// What is shown while a turn runs.
+    pub tempo: Tempo,
 }
 
 impl Default for Limits {
@@ -60,6 +63,7 @@ impl Default for Limits {
             first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(60),
             call: Duration::from_secs(60),
+            tempo: Tempo::default(),
         }
     }
 }
@@ -122,7 +126,7 @@ pub(super) struct Shared {
     /// A pause has ended early.
     hurry: Notify,
     pub stop: CancellationToken,
-    tasks: TaskTracker,
+    pub tasks: TaskTracker,
 }
 
 /// The sender. Cheap to clone.
@@ -237,6 +241,11 @@ async fn batch(shared: &Arc<Shared>, key: &Key, rows: Vec<rows::Row>) -> Flow {
 }
 
 impl Shared {
+    /// Rows of this chat wait or are being sent.
+    pub fn is_busy(&self, key: &Key) -> bool {
+        self.chats.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
     /// No row was added since they were read: then the chat's task ends.
     fn is_served(&self, key: &Key) -> bool {
         let mut chats = self.chats.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,1 +1,281 @@
-//! Placeholder.
+//! The turn: the only module that knows the order of the stages. `walk` is one message, top to bottom; the rest of
+//! this module keeps lanes apart, carries answers away, and picks up after a crash what was begun before it.
+
+mod lanes;
+mod words;
+mod conversation;
+mod walk;
+mod think;
+mod permit;
+mod reply;
+mod orders;
+mod urgent;
+mod fold;
+mod recover;
+mod owner;
+mod terminal;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use openclaw_wire::{
+    config::{Config, TERMINAL},
+    id::{BotName, UserId},
+};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    inbox::{self, Lane},
+    ingress::{Inbox, Incoming, NotStored, Verified},
+    model::Models,
+    outbox,
+    session::{Access, BotIdentity},
+    skill::{Catalog, Executor},
+    store::{Store, StoreError},
+    telegram::{
+        method::BotApi,
+        update::{Kind, Update},
+    },
+};
+
+pub use terminal::Terminal;
+
+/// An accepted update on its way through its lane.
+#[derive(Debug)]
+pub struct Item {
+    /// Its inbox row.
+    pub row: i64,
+    /// What it says.
+    pub update: Update,
+}
+
+/// Everything that a turn needs. One for the process.
+pub struct Engine {
+    /// The configuration.
+    pub config: Config,
+    /// The database.
+    pub store: Store,
+    /// The Bot API, through egress.
+    pub api: Arc<dyn BotApi>,
+    /// Skills.
+    pub catalog: Catalog,
+    /// The way to the runner.
+    pub executor: Executor,
+    /// Sends what is in the outbox.
+    pub sender: outbox::sender::Sender,
+    /// Models, as egress tells them.
+    pub models: Models,
+    /// The operator's own chat.
+    pub terminal: Terminal,
+    access: RwLock<Arc<Access>>,
+    bots: Mutex<HashMap<BotName, BotIdentity>>,
+    lanes: lanes::Lanes,
+    turns: Semaphore,
+    frozen: AtomicBool,
+    /// Somebody answered a question.
+    answered: Notify,
+    stopping: CancellationToken,
+    /// Lanes and urgent updates under way.
+    tasks: TaskTracker,
+}
+
+/// The parts from which an engine is made.
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// The database.
+    pub store: Store,
+    /// The Bot API, through egress.
+    pub api: Arc<dyn BotApi>,
+    /// Skills.
+    pub catalog: Catalog,
+    /// The way to the runner.
+    pub executor: Executor,
+    /// Sends what is in the outbox.
+    pub sender: outbox::sender::Sender,
+    /// Models in order of preference.
+    pub models: Models,
+}
+
+impl Engine {
+    /// Reads who paired and whether everything is frozen. Nothing runs yet: see [`Engine::recover`].
+    pub fn new(parts: Parts, stopping: CancellationToken) -> Result<Arc<Self>, StoreError> {
+        use crate::session::{history, pairing};
+        let owners = parts.store.read(pairing::owners)?;
+        let frozen = parts.store.read(history::frozen)?.is_some();
+        let access = Access::new(&parts.config.access, owners);
+        let turns = Semaphore::new(parts.config.turn.concurrent);
+        Ok(Arc::new(Self {
+            store: parts.store,
+            api: parts.api,
+            catalog: parts.catalog,
+            executor: parts.executor,
+            sender: parts.sender,
+            terminal: Terminal::default(),
+            models: parts.models,
+            access: RwLock::new(Arc::new(access)),
+            bots: Mutex::default(),
+            lanes: lanes::Lanes::default(),
+            turns,
+            frozen: AtomicBool::new(frozen),
+            answered: Notify::new(),
+            stopping,
+            tasks: TaskTracker::new(),
+            config: parts.config,
+        }))
+    }
+
+    /// Who may speak.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What Telegram says of a bot.
+    pub fn set_identity(&self, bot: BotName, identity: BotIdentity) {
+        self.bots.lock().unwrap_or_else(PoisonError::into_inner).insert(bot, identity);
+    }
+
+    /// What Telegram said of a bot, if it has.
+    pub fn identity(&self, bot: &BotName) -> Option<BotIdentity> {
+        self.bots.lock().unwrap_or_else(PoisonError::into_inner).get(bot).cloned()
+    }
+
+    /// User names of the bots, as far as Telegram has told them.
+    pub fn usernames(&self) -> Vec<String> {
+        let bots = self.bots.lock().unwrap_or_else(PoisonError::into_inner);
+        bots.values().map(|bot| bot.username.clone()).collect()
+    }
+
+    /// Turns that run or wait: lanes, and messages in them.
+    pub fn depth(&self) -> (usize, usize) {
+        self.lanes.depth()
+    }
+
+    /// Whether `/freeze` is in force.
+    pub fn frozen(&self) -> bool {
+        self.frozen.load(Ordering::Relaxed)
+    }
+
+    /// Adds an owner who has paired.
+    fn add_owner(&self, paired: Vec<UserId>) {
+        let access = Access::new(&self.config.access, paired);
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    /// Sends a stored update to whoever deals with it: at once, or in its lane.
+    fn route(self: &Arc<Self>, lane: Lane, item: Item) {
+        if self.urgent(&lane, &item) {
+            let engine = Arc::clone(self);
+            self.tasks.spawn(async move { urgent::handle(&engine, &lane, item).await });
+            return;
+        }
+        let item = match self.replaces(&lane, item) {
+            Some(item) => item,
+            None => return,
+        };
+        if self.lanes.push(&lane, item) {
+            let engine = Arc::clone(self);
+            self.tasks.spawn(async move { engine.work_off(lane).await });
+        }
+    }
+
+    /// An edit of a message that still waits takes its place; the row of the old text is done.
+    fn replaces(self: &Arc<Self>, lane: &Lane, item: Item) -> Option<Item> {
+        let Kind::Edited(edited) = &item.update.kind else { return Some(item) };
+        let id = edited.message_id;
+        let same =
+            |old: &Item| matches!(&old.update.kind, Kind::Message(m) | Kind::Edited(m) if m.message_id == id);
+        match self.lanes.replace(lane, same, item) {
+            Err(item) => Some(*item),
+            Ok(old) => {
+                let engine = Arc::clone(self);
+                self.tasks.spawn(async move { engine.settle(vec![old]).await });
+                None
+            }
+        }
+    }
+
+    /// Waits, after a stop was asked, until no turn runs. What still waits then is in the inbox.
+    pub async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn work_off(self: Arc<Self>, lane: Lane) {
+        while let Some((item, stop)) = self.lanes.next(&lane) {
+            if self.stopping.is_cancelled() {
+                return; // It stays in the inbox; the next start takes it up.
+            }
+            let Ok(_permit) = self.turns.acquire().await else { return };
+            walk::walk(&self, &lane, item, &stop).await;
+        }
+    }
+
+    /// Marks rows as dealt with; if the disk does not take it, they are dealt with again after the next start.
+    async fn settle(&self, rows: Vec<i64>) {
+        rows.iter().for_each(|row| self.terminal.dropped(*row));
+        let written = self.store.write(move |tx| rows.iter().try_for_each(|row| inbox::done(tx, *row))).await;
+        if let Err(error) = written {
+            warn!(%error, "could not mark updates as done");
+        }
+    }
+}
+
+impl Inbox for Arc<Engine> {
+    async fn accept(&self, batch: Vec<Verified<Incoming>>) -> Result<(), NotStored> {
+        if !self.lanes.room() {
+            return Err(NotStored("too many updates wait already".into()));
+        }
+        let now = now();
+        let mut known = Vec::with_capacity(batch.len());
+        for incoming in batch.into_iter().map(Verified::into_inner) {
+            match incoming.update.lane() {
+                Some((chat, topic)) => {
+                    known.push((Lane { bot: incoming.bot, chat, topic }, incoming.update, incoming.body))
+                }
+                None => {
+                    info!(bot = %incoming.bot, kind = ?incoming.update.kind, "an update that nobody asked for")
+                }
+            }
+        }
+        let stored = self
+            .store
+            .write(move |tx| {
+                known
+                    .into_iter()
+                    .map(|(lane, update, body)| {
+                        let row = inbox::accept(tx, &lane, update.id, &body, now)?;
+                        Ok(row.map(|row| (lane, Item { row, update })))
+                    })
+                    .collect::<rusqlite::Result<Vec<_>>>()
+            })
+            .await
+            .map_err(|error| NotStored(error.to_string()))?;
+        for (lane, item) in stored.into_iter().flatten() {
+            self.route(lane, item);
+        }
+        Ok(())
+    }
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Unix milliseconds.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// The day, in UTC: `2026-01-31`.
+fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{Event, Limits, Sender};
 use crate::{
     outbox::{
+        live::Tempo,
         markup::markdown,
         pace::{Pace, Rate},
         rows::{self, MIGRATION, Outgoing, REPEAT_MARK},
@@ -99,6 +100,7 @@ fn limits() -> Limits {
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_millis(4),
         call: Duration::from_secs(30),
+        tempo: Tempo::default(),
     }
 }
 
@@ -153,7 +155,7 @@ impl Bench {
     /// Waits until nothing waits to be sent; the deadline only bounds a hang.
     async fn settled(&self) {
         let done = async {
-            while self.store.read(rows::waiting).expect("read") > 0 {
+            while self.store.read(rows::depth).expect("read").0 > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };

@@ -1,0 +1,139 @@
+//! The bots, as egress tells them: digests of their webhook secrets for the gate, polling for those without a webhook,
+//! their names and command menu. Asked again now and then, because egress may have been restarted with another key.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use openclaw_wire::{config::Updates, egress::BotRoute, id::BotName};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    egress::Egress,
+    ingress::{self, PollState, Secrets},
+    session::{BotIdentity, Command},
+    telegram::method::{ApiError, BotCommand, GetMe, SetMyCommands, call_within},
+    turn::Engine,
+};
+
+/// How often egress is asked again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Between tries while it has not answered yet: it starts at the same time as we do.
+const SOON: Duration = Duration::from_millis(20);
+/// For Telegram to introduce a bot.
+const WITHIN: Duration = Duration::from_secs(20);
+
+/// How each polled bot is doing.
+pub type Polls = Mutex<HashMap<BotName, PollState>>;
+
+/// What the operator should know, a sentence for each bot with a problem.
+pub fn problems(polls: &Polls) -> Vec<String> {
+    let polls = polls.lock().unwrap_or_else(PoisonError::into_inner);
+    let with = polls.iter().filter_map(|(bot, state)| Some(format!("Bot {bot}: {}.", state.problem()?)));
+    with.collect()
+}
+
+/// Keeps gate, polling and names up to date until `stop`.
+pub async fn keep(
+    egress: Egress,
+    engine: Arc<Engine>,
+    secrets: Arc<Secrets>,
+    polls: Arc<Polls>,
+    stop: CancellationToken,
+) {
+    let mut known = false;
+    loop {
+        let pause = match egress.status().await {
+            Ok(status) => {
+                known = true;
+                secrets.set(status.bots.iter().filter_map(digest).collect());
+                for bot in status.bots.into_iter().filter(|bot| bot.problem.is_none()) {
+                    take_up(&egress, &engine, &polls, bot, &stop);
+                }
+                AGAIN
+            }
+            Err(error) => {
+                if known {
+                    warn!(%error, "egress does not tell its bots");
+                }
+                if known { AGAIN } else { SOON }
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Only bots with a webhook have a digest at the gate: a polled bot has no path.
+fn digest(bot: &BotRoute) -> Option<(BotName, [u8; 32])> {
+    if bot.updates != Updates::Webhook {
+        return None;
+    }
+    let hex = bot.webhook_secret_sha256.as_bytes();
+    let mut bytes = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some((bot.name.clone(), bytes))
+}
+
+/// Starts what a bot needs, once.
+fn take_up(
+    egress: &Egress,
+    engine: &Arc<Engine>,
+    polls: &Arc<Polls>,
+    bot: BotRoute,
+    stop: &CancellationToken,
+) {
+    let state = {
+        let mut polls = polls.lock().unwrap_or_else(PoisonError::into_inner);
+        if polls.contains_key(&bot.name) {
+            return;
+        }
+        polls.entry(bot.name.clone()).or_default().clone()
+    };
+    let (api, stopping) = (Arc::new(egress.clone()), stop.clone());
+    if bot.updates == Updates::Poll {
+        let inbox = Arc::clone(engine);
+        tokio::spawn(ingress::poll(api.clone(), bot.name.clone(), inbox, state, stopping.clone()));
+    }
+    let engine = Arc::clone(engine);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = introduce(&api, &engine, &bot.name) => {}
+            () = stopping.cancelled() => {}
+        }
+    });
+}
+
+/// Learns the bot's own id and name, which groups address, and shows its commands in Telegram's menu.
+async fn introduce(api: &Arc<Egress>, engine: &Engine, bot: &BotName) {
+    let mut pause = Duration::from_secs(1);
+    let me = loop {
+        match call_within(&**api, bot, &GetMe {}, WITHIN).await {
+            Ok(me) => break me,
+            Err(error) => warn!(%bot, %error, "Telegram does not introduce the bot"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(300));
+    };
+    let username = me.username.unwrap_or_default().to_lowercase();
+    info!(%bot, username, "introduced");
+    engine.set_identity(bot.clone(), BotIdentity { id: me.id, username });
+    let commands = Command::ALL.map(|command| {
+        let (command, description) = command.describe();
+        BotCommand { command, description }
+    });
+    match call_within(&**api, bot, &SetMyCommands { commands: &commands }, WITHIN).await {
+        Ok(_) | Err(ApiError::NotModified) => {}
+        Err(error) => info!(%bot, %error, "the command menu was not set"),
+    }
+}

@@ -1,0 +1,75 @@
+//! What is said to the owner and not to the chat: questions, and what went wrong. A private chat has its user's id, so
+//! the owner is reached in the chat of that number.
+
+use openclaw_wire::id::ChatId;
+
+use super::{Engine, TERMINAL, now_ms};
+use crate::{
+    inbox::Lane,
+    outbox::{
+        rich::Rich,
+        rows::{self, Outgoing},
+    },
+    policy::Principal,
+    store::StoreError,
+    telegram::method::{Button, ButtonStyle, InlineKeyboard},
+};
+
+/// Prefix of a question's callback data.
+pub const QUESTION: &str = "q:";
+
+/// The chat in which the owner can be asked about a call in this lane; `None` when there is no owner.
+pub fn place(engine: &Engine, lane: &Lane, principal: Principal) -> Option<i64> {
+    if lane.bot.as_str() == TERMINAL {
+        return Some(lane.chat.0);
+    }
+    let access = engine.access();
+    // The owner's own private chat, if the message came from there; else the owner with the lowest number.
+    if principal == Principal::Owner && access.is_owner(openclaw_wire::id::UserId(lane.chat.0)) {
+        return Some(lane.chat.0);
+    }
+    access.owners().map(|user| user.0).min()
+}
+
+/// The message that asks, with its two buttons.
+pub fn question(lane: &Lane, chat: i64, text: &str, id: &str) -> Outgoing {
+    let button = |label: &str, answer: char, style| Button {
+        text: label.into(),
+        callback_data: format!("{QUESTION}{id}:{answer}"),
+        style: Some(style),
+    };
+    let row = vec![button("Allow once", 'y', ButtonStyle::Success), button("Deny", 'n', ButtonStyle::Danger)];
+    let buttons = InlineKeyboard { inline_keyboard: vec![row] };
+    Outgoing { buttons: Some(buttons), ..notice(lane, chat, text) }
+}
+
+/// A message of the gateway's own, without markup.
+pub fn notice(lane: &Lane, chat: i64, text: &str) -> Outgoing {
+    Outgoing {
+        bot: lane.bot.clone(),
+        chat: ChatId(chat),
+        topic: None,
+        answers: None,
+        text: Rich::plain(text),
+        reply_to: None,
+        buttons: None,
+        edit: None,
+    }
+}
+
+/// Tells every owner, through the bot of the lane. Without an owner there is the log only.
+pub async fn tell(engine: &Engine, lane: &Lane, text: String) -> Result<(), StoreError> {
+    if lane.bot.as_str() == TERMINAL {
+        return Ok(());
+    }
+    let messages: Vec<_> = engine.access().owners().map(|user| notice(lane, user.0, &text)).collect();
+    let chats: Vec<_> = messages.iter().map(|message| message.chat).collect();
+    engine
+        .store
+        .write(move |tx| {
+            messages.iter().try_for_each(|message| rows::enqueue(tx, message, now_ms()).map(drop))
+        })
+        .await?;
+    chats.into_iter().for_each(|chat| engine.sender.wake(&lane.bot, chat));
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! From a call that the model wants to the right to run it: policy decides; where it asks, the owner's answer is waited
+//! for, across restarts, until the question expires.
+
+use std::time::Duration;
+
+use openclaw_wire::admin::{Ask, ChatEvent};
+use serde_json::Value;
+use tracing::info;
+
+use super::{Engine, TERMINAL, now, now_ms, owner, reply::Reply};
+use crate::{
+    inbox::Lane,
+    outbox::rows,
+    policy::{
+        Decision, Grant, Principal, Proposal, Question,
+        ask::{self, Place, Standing},
+        decide,
+    },
+    skill::Found,
+    store::StoreError,
+};
+
+/// The outcome, for one call.
+pub enum Permit {
+    /// It may run.
+    Granted(Grant),
+    /// It may not, and why.
+    Denied(String),
+}
+
+/// Decides about one call. Waits for the owner where policy asks; dropping the future ends the wait, not the question.
+pub async fn permit(
+    engine: &Engine,
+    lane: &Lane,
+    reply: &Reply,
+    found: Found<'_>,
+    call: &str,
+    arguments: &Value,
+    principal: Principal,
+) -> Result<Permit, StoreError> {
+    let place = owner::place(engine, lane, principal);
+    let proposal = Proposal {
+        call,
+        skill: found.skill,
+        tool: found.tool,
+        arguments,
+        principal,
+        owner_there: place.is_some(),
+    };
+    loop {
+        // Registered before the table is read, so that no answer falls between the two.
+        let answered = engine.answered.notified();
+        let standing = engine.store.read(|connection| ask::standing(connection, call, now()))?;
+        let approval = match &standing {
+            Some(Standing::Open { expires, .. }) => {
+                let left = Duration::from_secs((*expires - now()).max(1).unsigned_abs());
+                // Somebody who comes back to the terminal sees what is still open.
+                let _ = tokio::time::timeout(left, answered).await;
+                continue;
+            }
+            Some(Standing::Answered(approval)) => Some(approval),
+            None => None,
+        };
+        match (decide(&proposal, approval), place) {
+            (Decision::Allow(grant), _) => return Ok(Permit::Granted(grant)),
+            (Decision::Deny(denial), _) => {
+                info!(call, %denial, "policy denied a call");
+                return Ok(Permit::Denied(denial.to_string()));
+            }
+            (Decision::Ask(_), None) => return Ok(Permit::Denied("there is nobody to ask".into())),
+            (Decision::Ask(question), Some(chat)) => open(engine, lane, reply, call, &question, chat).await?,
+        }
+    }
+}
+
+/// Stores the question and shows it: the row and the message in one commit.
+async fn open(
+    engine: &Engine,
+    lane: &Lane,
+    reply: &Reply,
+    call: &str,
+    question: &Question,
+    chat: i64,
+) -> Result<(), StoreError> {
+    let id = random_id().map_err(|error| StoreError::Statement(format!("random number: {error}")))?;
+    let terminal = lane.bot.as_str() == TERMINAL;
+    let message = (!terminal).then(|| owner::question(lane, chat, &question.text, &id));
+    let (bot, call, stored, id_) = (lane.bot.clone(), call.to_owned(), question.clone(), id.clone());
+    engine
+        .store
+        .write(move |tx| {
+            ask::open(tx, &id_, &call, &stored, Place { bot: bot.as_str(), chat }, now())?;
+            message.iter().try_for_each(|message| rows::enqueue(tx, message, now_ms()).map(drop))
+        })
+        .await?;
+    match terminal {
+        true => reply.chat_event(ChatEvent::Ask(Ask { id, text: question.text.clone() })),
+        false => engine.sender.wake(&lane.bot, openclaw_wire::id::ChatId(chat)),
+    }
+    Ok(())
+}
+
+fn random_id() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

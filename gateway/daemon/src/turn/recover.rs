@@ -1,0 +1,144 @@
+//! After a crash or a failure: what waits is taken up again, and what fails again and again goes to the dead letters,
+//! so that its chat goes on.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use openclaw_wire::id::UserId;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::{Engine, Item, TERMINAL, now, owner};
+use crate::{
+    inbox::{self, Lane},
+    outbox::sender::Event,
+    policy::ask,
+    skill::calls,
+    store::StoreError,
+    telegram::update::Update,
+};
+
+/// Starts that ended with the whole process gone, while a message was the first of its lane. The machine and the
+/// operator end processes too, so this is more patient than the limit for a turn that fails by itself.
+const CRASHES: u32 = 8;
+/// Pause before a turn that could not be stored is tried again; doubled each time.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often old rows are deleted.
+const TIDY: Duration = Duration::from_secs(3600);
+
+impl Engine {
+    /// Takes up everything that waits in the inbox, in order. Once, at start.
+    pub async fn recover(self: &Arc<Self>) -> Result<usize, StoreError> {
+        let rows = self.store.read(inbox::waiting)?;
+        let mut seen = HashSet::new();
+        let heads: Vec<i64> =
+            rows.iter().filter(|row| seen.insert(row.lane.clone())).map(|row| row.id).collect();
+        if !heads.is_empty() {
+            self.store
+                .write(move |tx| heads.iter().try_for_each(|row| inbox::tried(tx, *row).map(drop)))
+                .await?;
+        }
+        let count = rows.len();
+        let mut seen = HashSet::new();
+        for row in rows {
+            let first = seen.insert(row.lane.clone());
+            if row.lane.bot.as_str() == TERMINAL {
+                self.settle(vec![row.id]).await; // Whoever asked is gone.
+            } else if first && row.tries >= CRASHES {
+                give_up(self, &row.lane, row.id, "the gateway ended each time while it was dealt with").await;
+            } else {
+                match Update::parse(&row.body) {
+                    Ok(update) => self.route(row.lane, Item { row: row.id, update }),
+                    Err(error) => give_up(self, &row.lane, row.id, &error.to_string()).await,
+                }
+            }
+        }
+        if count > 0 {
+            info!(count, "took up what waited");
+        }
+        Ok(count)
+    }
+
+    /// Tells the owner what the outbox could not deliver, until the outbox ends.
+    pub async fn hear(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = self.stopping.cancelled() => return,
+            };
+            let Some(event) = event else { return };
+            let (bot, chat, text) = match event {
+                Event::Dead { bot, chat, problem, .. } => {
+                    let text = format!("An answer to chat {chat} was given up: {problem}.");
+                    (bot, chat, text)
+                }
+                // Without its token the bot can't tell anybody; the log and the status do.
+                Event::Paused { .. } | Event::Resumed { .. } | Event::Migrated { .. } => continue,
+            };
+            // What can't be sent to the owner is not told to the owner in the same chat.
+            if self.access().is_owner(UserId(chat.0)) {
+                continue;
+            }
+            let lane = Lane { bot, chat, topic: 0 };
+            if let Err(error) = owner::tell(&self, &lane, text).await {
+                warn!(%error, "could not tell the owner");
+            }
+        }
+    }
+
+    /// Deletes what is no longer needed, for ever.
+    pub async fn tidy(self: Arc<Self>) {
+        loop {
+            let now = now();
+            let tidied = self
+                .store
+                .write(move |tx| {
+                    Ok(inbox::forget(tx, now)? + ask::forget(tx, now)? + calls::expire(tx, now)?)
+                })
+                .await;
+            if let Err(error) = tidied {
+                warn!(%error, "could not delete old rows");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TIDY) => {}
+                () = self.stopping.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// A turn could not be stored. It is tried again in its lane's place, after a pause, or given up.
+pub async fn failed(engine: &Arc<Engine>, lane: &Lane, row: i64) {
+    let mut pause = PAUSE;
+    // While nothing can be written, the try can't be counted either: wait for the disk.
+    let tries = loop {
+        match engine.store.write(move |tx| inbox::tried(tx, row)).await {
+            Ok(tries) => break tries,
+            Err(error) => warn!(%error, row, "the disk does not take anything"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (2 * pause).min(Duration::from_secs(30)),
+            () = engine.stopping.cancelled() => return,
+        }
+    };
+    if tries >= engine.config.turn.tries {
+        return give_up(engine, lane, row, "its turn could not be stored").await;
+    }
+    let body = engine.store.read(|connection| inbox::body(connection, row));
+    if let Ok(Some(Ok(update))) = body.map(|body| body.map(|body| Update::parse(&body))) {
+        engine.lanes.push_front(lane, Item { row, update });
+    }
+}
+
+async fn give_up(engine: &Arc<Engine>, lane: &Lane, row: i64, problem: &str) {
+    warn!(row, bot = %lane.bot, chat = %lane.chat, problem, "given up: a dead letter");
+    let reason = problem.to_owned();
+    if let Err(error) = engine.store.write(move |tx| inbox::dead(tx, row, &reason)).await {
+        warn!(%error, row, "could not move a message to the dead letters");
+        return;
+    }
+    let text =
+        format!("A message in chat {} was given up: {problem}. It is kept as dead letter {row}.", lane.chat);
+    if let Err(error) = owner::tell(engine, lane, text).await {
+        warn!(%error, "could not tell the owner");
+    }
+}

@@ -1,0 +1,134 @@
+//! Where an answer goes: to the outbox, with typing and a draft while it is made; or to the operator's terminal.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use openclaw_wire::admin::ChatEvent;
+use tokio::sync::mpsc;
+
+use super::{Engine, TERMINAL};
+use crate::{
+    inbox::Lane,
+    model::Event,
+    outbox::{live::Live, markup, rows::Outgoing},
+    telegram::update::Message,
+};
+
+/// One answer on its way.
+pub struct Reply {
+    lane: Lane,
+    row: i64,
+    /// In groups the answer quotes what it answers.
+    reply_to: Option<i64>,
+    live: Option<Live>,
+    /// The message that was shown while the answer grew: the answer replaces its text.
+    shown: Option<i64>,
+    terminal: Option<mpsc::Sender<ChatEvent>>,
+    /// Whether the terminal has seen text of this answer.
+    streamed: AtomicBool,
+}
+
+impl Reply {
+    /// Of a turn: shows that something happens.
+    pub fn begin(engine: &Engine, lane: &Lane, row: i64, message: &Message) -> Self {
+        let reply_to = (lane.chat.0 < 0).then_some(message.message_id);
+        let topic = (lane.topic != 0).then_some(lane.topic);
+        let telegram = lane.bot.as_str() != TERMINAL;
+        Self {
+            live: telegram.then(|| engine.sender.live(lane.bot.clone(), lane.chat, topic, reply_to)),
+            reply_to,
+            terminal: engine.terminal.take(row),
+            ..Self::plain(lane, row)
+        }
+    }
+
+    /// Of something that takes no time.
+    pub fn plain(lane: &Lane, row: i64) -> Self {
+        Self {
+            lane: lane.clone(),
+            row,
+            reply_to: None,
+            live: None,
+            shown: None,
+            terminal: None,
+            streamed: false.into(),
+        }
+    }
+
+    /// What the model does, for the draft or the terminal.
+    pub fn event(&self, event: Event<'_>) {
+        match (&self.live, event) {
+            (Some(live), Event::Text(text)) => live.text(text),
+            (Some(live), Event::Restart) => live.restart(),
+            _ => {}
+        }
+        match event {
+            Event::Text(text) => {
+                self.streamed.store(true, Ordering::Relaxed);
+                self.chat_event(ChatEvent::Text(text.to_owned()));
+            }
+            Event::Restart => self.chat_event(ChatEvent::Text("\n[the model starts over]\n".into())),
+            Event::Thinking | Event::ToolCall(_) => {}
+        }
+    }
+
+    /// The answer is complete: shows nothing more before it.
+    pub async fn complete(&mut self) {
+        if let Some(live) = self.live.take() {
+            self.shown = live.finish().await;
+        }
+    }
+
+    /// A tool runs.
+    pub fn tool(&self, name: &str) {
+        self.chat_event(ChatEvent::Tool(name.to_owned()));
+        if let Some(live) = &self.live {
+            live.restart();
+        }
+    }
+
+    /// Tells the terminal, if that is where this goes.
+    pub fn chat_event(&self, event: ChatEvent) {
+        if let Some(terminal) = &self.terminal {
+            let _ = terminal.try_send(event);
+        }
+    }
+
+    /// The rows that carry the answer. Nothing for the terminal, and nothing for an empty answer.
+    pub fn outgoing(&self, text: &str) -> Option<Outgoing> {
+        let text = match (text.trim(), self.shown) {
+            ("", None) => return None,
+            ("", Some(_)) => "(stopped)",
+            (text, _) => text,
+        };
+        if self.lane.bot.as_str() == TERMINAL {
+            return None;
+        }
+        Some(Outgoing {
+            bot: self.lane.bot.clone(),
+            chat: self.lane.chat,
+            topic: (self.lane.topic != 0).then_some(self.lane.topic),
+            answers: Some(self.row),
+            text: markup::markdown(text, &|_| true),
+            reply_to: self.reply_to,
+            buttons: None,
+            edit: self.shown,
+        })
+    }
+
+    /// After the commit: the sender is woken, the terminal gets the end.
+    pub async fn end(self, engine: &Engine, text: &str, failed: bool) {
+        if let Some(terminal) = self.terminal.or_else(|| engine.terminal.take(self.row)) {
+            let streamed = self.streamed.into_inner();
+            let last = match failed {
+                true => ChatEvent::Error(text.to_owned()),
+                false => ChatEvent::Done(true),
+            };
+            if !failed && !streamed {
+                let _ = terminal.send(ChatEvent::Text(text.to_owned())).await;
+            }
+            let _ = terminal.send(last).await;
+        } else {
+            engine.sender.wake(&self.lane.bot, self.lane.chat);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What does not wait in a lane: `/stop` and `/freeze`, pressed buttons, Telegram's stop button. Each is handled at
+//! once, whatever its chat is busy with (incident 120).
+
+use std::{sync::Arc, time::Duration};
+
+use openclaw_wire::id::UserId;
+use tracing::{info, warn};
+
+use super::{Engine, Item, TERMINAL, now, orders, owner, walk};
+use crate::{
+    inbox::Lane,
+    policy::ask::{self, Place},
+    session::{Admission, Command},
+    store::StoreError,
+    telegram::{
+        method::{AnswerCallbackQuery, EditMessageReplyMarkup, call_within},
+        update::{Callback, Kind, Message, Stopped},
+    },
+};
+
+/// Telegram shows a pressed button as waiting until it is answered; a late answer is useless.
+const PRESS: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Whether an update is for this module.
+    pub(super) fn urgent(&self, lane: &Lane, item: &Item) -> bool {
+        match &item.update.kind {
+            Kind::Message(message) => self.urgent_command(lane, message).is_some(),
+            Kind::Edited(_) => false,
+            Kind::Callback(_) | Kind::Stopped(_) | Kind::Membership { .. } | Kind::Other(_) => true,
+        }
+    }
+
+    fn urgent_command(&self, lane: &Lane, message: &Message) -> Option<Command> {
+        let username = self.identity(&lane.bot).map(|bot| bot.username);
+        Command::parse(message.words(), username.as_deref())
+            .map(|(command, _)| command)
+            .filter(|command| command.urgent())
+    }
+}
+
+/// Handles one. A failure of the disk leaves it in the inbox.
+pub async fn handle(engine: &Arc<Engine>, lane: &Lane, item: Item) {
+    let outcome = match &item.update.kind {
+        Kind::Message(message) => command(engine, lane, item.row, message).await,
+        Kind::Callback(callback) => press(engine, lane, item.row, callback).await,
+        Kind::Stopped(stopped) => stop_button(engine, lane, item.row, stopped).await,
+        Kind::Membership { chat } => {
+            info!(bot = %lane.bot, chat = %chat.id, "the bot's membership changed");
+            engine.settle(vec![item.row]).await;
+            Ok(())
+        }
+        Kind::Edited(_) | Kind::Other(_) => {
+            engine.settle(vec![item.row]).await;
+            Ok(())
+        }
+    };
+    if let Err(error) = outcome {
+        warn!(%error, row = item.row, "an urgent update could not be stored");
+    }
+}
+
+async fn command(engine: &Arc<Engine>, lane: &Lane, row: i64, message: &Message) -> Result<(), StoreError> {
+    let who = match lane.bot.as_str() {
+        TERMINAL => Ok(Admission::Owner(UserId(0))),
+        _ => engine.access().admit(message, engine.identity(&lane.bot).as_ref()),
+    };
+    let (who, command) = match (who, engine.urgent_command(lane, message)) {
+        (Ok(who), Some(command)) => (who, command),
+        (refusal, _) => {
+            info!(bot = %lane.bot, chat = %lane.chat, ?refusal, "refused a command");
+            engine.settle(vec![row]).await;
+            return Ok(());
+        }
+    };
+    let text = match command {
+        _ if !command.allowed(who) => "Only the owner can do that.".to_owned(),
+        Command::Freeze => orders::freeze(engine).await?,
+        _ => match stop_lane(engine, lane).await {
+            true => "Stopped.".into(),
+            false => "Nothing is running.".into(),
+        },
+    };
+    walk::answer(engine, lane, &[row], &text).await.map(drop)
+}
+
+/// Stops the running turn of a lane and drops what waits behind it.
+pub async fn stop_lane(engine: &Engine, lane: &Lane) -> bool {
+    let (running, dropped) = engine.lanes.stop(lane);
+    if !dropped.is_empty() {
+        engine.settle(dropped.into_iter().map(|item| item.row).collect()).await;
+    }
+    running
+}
+
+/// A button under a question. Only an owner, only in the chat where it was asked, only once.
+async fn press(engine: &Arc<Engine>, lane: &Lane, row: i64, callback: &Callback) -> Result<(), StoreError> {
+    let user = callback.from.id;
+    let data = callback
+        .data
+        .as_deref()
+        .and_then(|data| data.strip_prefix(owner::QUESTION))
+        .and_then(|data| data.split_once(':'));
+    let allowed = engine.access().is_owner(user) && !callback.from.is_bot && lane.chat.0 == user.0;
+    let note = match (data, allowed) {
+        (Some((id, answer @ ("y" | "n"))), true) => {
+            match answer_question(engine, lane, id, answer == "y").await? {
+                true if answer == "y" => "Allowed, once.",
+                true => "Denied.",
+                false => "This question is no longer open.",
+            }
+        }
+        (_, true) => "This button does nothing any more.",
+        (_, false) => {
+            warn!(bot = %lane.bot, chat = %lane.chat, %user, "refused a pressed button: not an owner in the owner's chat");
+            "Only the owner can answer this."
+        }
+    };
+    engine.settle(vec![row]).await;
+    let pressed =
+        AnswerCallbackQuery { callback_query_id: &callback.id, text: Some(note), show_alert: false };
+    if let Err(error) = call_within(&*engine.api, &lane.bot, &pressed, PRESS).await {
+        info!(%error, "a pressed button was not answered");
+    }
+    if let (Some(message), true) = (&callback.message, allowed) {
+        let edit = EditMessageReplyMarkup {
+            chat_id: message.chat.id,
+            message_id: message.message_id,
+            reply_markup: None,
+        };
+        if let Err(error) = call_within(&*engine.api, &lane.bot, &edit, PRESS).await {
+            info!(%error, "the buttons of an answered question stay");
+        }
+    }
+    Ok(())
+}
+
+/// Records an answer and wakes the turn that waits for it. `false` when the question is not open in this place.
+pub async fn answer_question(engine: &Engine, lane: &Lane, id: &str, yes: bool) -> Result<bool, StoreError> {
+    let (bot, chat, id) = (lane.bot.clone(), lane.chat.0, id.to_owned());
+    let call = engine
+        .store
+        .write(move |tx| ask::answer(tx, &id, Place { bot: bot.as_str(), chat }, yes, now()))
+        .await?;
+    if let Some(call) = &call {
+        info!(call, yes, "the owner answered a question");
+        engine.answered.notify_waiters();
+    }
+    Ok(call.is_some())
+}
+
+/// Telegram's stop button. It comes from a private chat, so the chat is the user.
+async fn stop_button(
+    engine: &Arc<Engine>,
+    lane: &Lane,
+    row: i64,
+    stopped: &Stopped,
+) -> Result<(), StoreError> {
+    if stopped.chat.kind == "private" {
+        let running = engine.lanes.cancel(lane);
+        info!(bot = %lane.bot, chat = %lane.chat, running, "the stop button was pressed");
+    }
+    engine.settle(vec![row]).await;
+    Ok(())
+}

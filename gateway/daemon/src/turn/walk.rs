@@ -1,0 +1,201 @@
+//! One message, there and back: who, what, before, think, and one commit that holds the answer and the end of it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    Engine, Item, TERMINAL,
+    conversation::Conversation,
+    now, now_ms, orders,
+    reply::Reply,
+    think::{self, Thought},
+    today, words,
+};
+use crate::{
+    inbox::{self, Lane},
+    session::{Admission, Command, Refusal, history, pairing},
+    skill::calls,
+    store::StoreError,
+    telegram::update::{Kind, Message},
+};
+
+/// How long the other pictures of an album may take to arrive.
+const ALBUM: Duration = Duration::from_millis(700);
+
+/// Takes one item of a lane through all stages. What goes wrong is told to the chat; what can't be stored stays in the
+/// inbox for another try.
+pub(super) async fn walk(engine: &Arc<Engine>, lane: &Lane, item: Item, stop: &CancellationToken) {
+    let row = item.row;
+    let started = std::time::Instant::now();
+    match take(engine, lane, item, stop).await {
+        Ok(outcome) => {
+            info!(lane = %lane.chat, bot = %lane.bot, row, outcome, elapsed_ms = started.elapsed().as_millis() as u64, "turn")
+        }
+        Err(error) => {
+            warn!(lane = %lane.chat, bot = %lane.bot, row, %error, "a turn could not be stored");
+            super::recover::failed(engine, lane, row).await;
+        }
+    }
+}
+
+async fn take(
+    engine: &Arc<Engine>,
+    lane: &Lane,
+    item: Item,
+    stop: &CancellationToken,
+) -> Result<&'static str, StoreError> {
+    let (message, edited) = match &item.update.kind {
+        Kind::Message(message) => (message, false),
+        Kind::Edited(message) => (message, true),
+        _ => return done(engine, vec![item.row], "no message").await,
+    };
+    let who = match admit(engine, lane, message) {
+        Ok(who) => who,
+        Err(refusal) => return refuse(engine, lane, item.row, message, refusal).await,
+    };
+    if engine.frozen() {
+        return answer(
+            engine,
+            lane,
+            &[item.row],
+            "The assistant is frozen. The operator can lift it with `openclaw unfreeze`.",
+        )
+        .await;
+    }
+    let username = engine.identity(&lane.bot).map(|bot| bot.username);
+    if let Some((command, arguments)) = Command::parse(message.words(), username.as_deref()) {
+        let text = match command.allowed(who) {
+            true => orders::carry_out(engine, lane, command, arguments).await?,
+            false => "Only the owner can do that.".into(),
+        };
+        return answer(engine, lane, &[item.row], &text).await;
+    }
+    let album = album(engine, lane, message).await;
+    let mut messages: Vec<&Message> = vec![message.as_ref()];
+    messages.extend(album.iter().filter_map(|item| match &item.update.kind {
+        Kind::Message(message) => Some(message.as_ref()),
+        _ => None,
+    }));
+    let rows: Vec<i64> = std::iter::once(item.row).chain(album.iter().map(|item| item.row)).collect();
+    let (user, labels) = words::user_turn(&messages, edited, who);
+
+    let conversation = before(engine, lane, item.row)?;
+    let mut reply = Reply::begin(engine, lane, item.row, message);
+    let thought =
+        think::think(engine, lane, item.row, who, conversation, (user, labels), &reply, stop).await?;
+    reply.complete().await;
+    let outcome = thought.outcome;
+    end(engine, lane, rows, thought, reply).await?;
+    super::fold::fold_if_long(engine, lane).await;
+    Ok(outcome)
+}
+
+/// Who speaks. In the operator's own chat that is the operator.
+fn admit(engine: &Engine, lane: &Lane, message: &Message) -> Result<Admission, Refusal> {
+    if lane.bot.as_str() == TERMINAL {
+        return Ok(Admission::Owner(openclaw_wire::id::UserId(0)));
+    }
+    engine.access().admit(message, engine.identity(&lane.bot).as_ref())
+}
+
+/// A refusal is silent, but for a stranger who knows the pairing code. The log has the number, never the words.
+async fn refuse(
+    engine: &Arc<Engine>,
+    lane: &Lane,
+    row: i64,
+    message: &Message,
+    refusal: Refusal,
+) -> Result<&'static str, StoreError> {
+    if let (Refusal::Stranger(user), "private") = (refusal, message.chat.kind.as_str())
+        && let Some((Command::Start, code)) = Command::parse(message.words(), None)
+    {
+        let (code, now) = (code.to_owned(), now());
+        if engine.store.write(move |tx| pairing::redeem(tx, &code, user, now)).await? {
+            engine.add_owner(engine.store.read(pairing::owners)?);
+            info!(%user, "paired: a new owner");
+            let text = "Paired. You are the owner of this assistant; /help lists what it can do.";
+            return answer(engine, lane, &[row], text).await;
+        }
+    }
+    info!(bot = %lane.bot, chat = %lane.chat, ?refusal, "refused a message");
+    done(engine, vec![row], "refused").await
+}
+
+/// The other messages of an album, which Telegram delivers one by one.
+async fn album(engine: &Engine, lane: &Lane, first: &Message) -> Vec<Item> {
+    let Some(group) = &first.media_group_id else { return Vec::new() };
+    let mut items = Vec::new();
+    tokio::time::sleep(ALBUM).await;
+    items.extend(engine.lanes.take_while(lane, |item| {
+        matches!(&item.update.kind, Kind::Message(message) if message.media_group_id.as_ref() == Some(group))
+    }));
+    items
+}
+
+fn before(engine: &Engine, lane: &Lane, row: i64) -> Result<Conversation, StoreError> {
+    engine.store.read(|connection| {
+        let session = history::find(connection, lane.bot.as_str(), lane.chat.0, lane.topic)?;
+        let rows = match &session {
+            Some(session) => history::rows(connection, session.id)?,
+            None => Vec::new(),
+        };
+        Ok(Conversation::new(session, rows, row, engine.config.session.window))
+    })
+}
+
+/// The one commit at the end: history, usage, answer, and the inbox rows.
+async fn end(
+    engine: &Arc<Engine>,
+    lane: &Lane,
+    rows: Vec<i64>,
+    thought: Thought,
+    reply: Reply,
+) -> Result<(), StoreError> {
+    let (at, day, lane_) = (now_ms(), today(), lane.clone());
+    let outgoing = reply.outgoing(&thought.text);
+    let first = rows[0];
+    engine
+        .store
+        .write(move |tx| {
+            let session = history::open(tx, lane_.bot.as_str(), lane_.chat.0, lane_.topic)?;
+            for (turn, labels) in &thought.unstored {
+                history::append(tx, session, first, turn, labels)?;
+            }
+            for (model, used) in &thought.used {
+                history::used(tx, session, &day, model, *used)?;
+            }
+            calls::forget(tx, first)?;
+            rows.iter().try_for_each(|row| inbox::done(tx, *row))?;
+            outgoing.iter().try_for_each(|one| crate::outbox::rows::enqueue(tx, one, at).map(drop))
+        })
+        .await?;
+    reply.end(engine, &thought.text, thought.failed).await;
+    Ok(())
+}
+
+/// An answer that no model gave: one commit of outbox and inbox.
+pub(super) async fn answer(
+    engine: &Arc<Engine>,
+    lane: &Lane,
+    rows: &[i64],
+    text: &str,
+) -> Result<&'static str, StoreError> {
+    let reply = Reply::plain(lane, rows[0]);
+    let (outgoing, rows, at) = (reply.outgoing(text), rows.to_vec(), now_ms());
+    engine
+        .store
+        .write(move |tx| {
+            rows.iter().try_for_each(|row| inbox::done(tx, *row))?;
+            outgoing.iter().try_for_each(|one| crate::outbox::rows::enqueue(tx, one, at).map(drop))
+        })
+        .await?;
+    reply.end(engine, text, false).await;
+    Ok("answered")
+}
+
+async fn done(engine: &Arc<Engine>, rows: Vec<i64>, why: &'static str) -> Result<&'static str, StoreError> {
+    engine.store.write(move |tx| rows.iter().try_for_each(|row| inbox::done(tx, *row))).await?;
+    Ok(why)
+}
