@@ -63,6 +63,7 @@ fn build(root: &Path) {
 }
 
 fn assemble_skills(from: &Path, built: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("make a folder of the dist");
     for entry in fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
         let folder = entry.expect("listed").path();
         let manifest = folder.join("skill.toml");
