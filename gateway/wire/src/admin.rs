@@ -6,7 +6,7 @@
 //! - `POST /chat/stop`: stops the turn that runs in the terminal's chat; 204.
 //! - `POST /approve` with [`Approve`]: answers a question that the chat asked; 204, or 410 when it has expired.
 //! - `POST /pair`: [`PairCode`].
-//! - `POST /unfreeze`: lifts what `/freeze` did; 204.
+//! - `POST /freeze`, `POST /unfreeze`: 204.
 //!
 //! What cannot be carried out is answered with 4xx or 5xx and a [`Problem`].
 
@@ -27,7 +27,8 @@ pub struct Status {
     pub started: u64,
     /// The gateway's release.
     pub version: String,
-    /// Models that egress knows, in order of preference. None although egress has reported: the gateway rehearses.
+    /// Models in order of preference, the rehearsal among them when it is what answers; empty when egress has not
+    /// answered yet.
     pub models: Vec<ModelRoute>,
     /// Bots.
     pub bots: Vec<BotRoute>,

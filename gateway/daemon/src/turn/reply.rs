@@ -9,7 +9,7 @@ use super::{Engine, TERMINAL};
 use crate::{
     inbox::Lane,
     model::Event,
-    outbox::{markup, rows::Outgoing},
+    outbox::{live::Live, markup, rows::Outgoing},
     telegram::update::Message,
 };
 
@@ -19,6 +19,9 @@ pub struct Reply {
     row: i64,
     /// In groups the answer quotes what it answers.
     reply_to: Option<i64>,
+    live: Option<Live>,
+    /// The message that was shown while the answer grew: the answer replaces its text.
+    shown: Option<i64>,
     terminal: Option<mpsc::Sender<ChatEvent>>,
     /// Whether the terminal has seen text of this answer.
     streamed: AtomicBool,
@@ -27,9 +30,12 @@ pub struct Reply {
 impl Reply {
     /// Of a turn: shows that something happens.
     pub fn begin(engine: &Engine, lane: &Lane, row: i64, message: &Message) -> Self {
-        let group = lane.chat.0 < 0;
+        let reply_to = (lane.chat.0 < 0).then_some(message.message_id);
+        let topic = (lane.topic != 0).then_some(lane.topic);
+        let telegram = lane.bot.as_str() != TERMINAL;
         Self {
-            reply_to: group.then_some(message.message_id),
+            live: telegram.then(|| engine.sender.live(lane.bot.clone(), lane.chat, topic, reply_to)),
+            reply_to,
             terminal: engine.terminal.take(row),
             ..Self::plain(lane, row)
         }
@@ -37,11 +43,24 @@ impl Reply {
 
     /// Of something that takes no time.
     pub fn plain(lane: &Lane, row: i64) -> Self {
-        Self { lane: lane.clone(), row, reply_to: None, terminal: None, streamed: false.into() }
+        Self {
+            lane: lane.clone(),
+            row,
+            reply_to: None,
+            live: None,
+            shown: None,
+            terminal: None,
+            streamed: false.into(),
+        }
     }
 
     /// What the model does, for the draft or the terminal.
     pub fn event(&self, event: Event<'_>) {
+        match (&self.live, event) {
+            (Some(live), Event::Text(text)) => live.text(text),
+            (Some(live), Event::Restart) => live.restart(),
+            _ => {}
+        }
         match event {
             Event::Text(text) => {
                 self.streamed.store(true, Ordering::Relaxed);
@@ -52,9 +71,19 @@ impl Reply {
         }
     }
 
+    /// The answer is complete: shows nothing more before it.
+    pub async fn complete(&mut self) {
+        if let Some(live) = self.live.take() {
+            self.shown = live.finish().await;
+        }
+    }
+
     /// A tool runs.
     pub fn tool(&self, name: &str) {
         self.chat_event(ChatEvent::Tool(name.to_owned()));
+        if let Some(live) = &self.live {
+            live.restart();
+        }
     }
 
     /// Tells the terminal, if that is where this goes.
@@ -66,7 +95,12 @@ impl Reply {
 
     /// The rows that carry the answer. Nothing for the terminal, and nothing for an empty answer.
     pub fn outgoing(&self, text: &str) -> Option<Outgoing> {
-        if self.lane.bot.as_str() == TERMINAL || text.trim().is_empty() {
+        let text = match (text.trim(), self.shown) {
+            ("", None) => return None,
+            ("", Some(_)) => "(stopped)",
+            (text, _) => text,
+        };
+        if self.lane.bot.as_str() == TERMINAL {
             return None;
         }
         Some(Outgoing {
@@ -77,7 +111,7 @@ impl Reply {
             text: markup::markdown(text, &|_| true),
             reply_to: self.reply_to,
             buttons: None,
-            edit: None,
+            edit: self.shown,
         })
     }
 

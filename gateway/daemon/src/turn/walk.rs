@@ -82,9 +82,10 @@ async fn take(
     let (user, labels) = words::user_turn(&messages, edited, who);
 
     let conversation = before(engine, lane, item.row)?;
-    let reply = Reply::begin(engine, lane, item.row, message);
+    let mut reply = Reply::begin(engine, lane, item.row, message);
     let thought =
         think::think(engine, lane, item.row, who, conversation, (user, labels), &reply, stop).await?;
+    reply.complete().await;
     let outcome = thought.outcome;
     end(engine, lane, rows, thought, reply).await?;
     super::fold::fold_if_long(engine, lane).await;
@@ -107,21 +108,15 @@ async fn refuse(
     message: &Message,
     refusal: Refusal,
 ) -> Result<&'static str, StoreError> {
-    if let (Refusal::Stranger(user), "private") = (refusal, message.chat.kind.as_str()) {
-        if let Some((Command::Start, code)) = Command::parse(message.words(), None) {
-            let (code, now) = (code.to_owned(), now());
-            let paired = engine.store.write(move |tx| pairing::redeem(tx, &code, user, now)).await?;
-            if paired {
-                engine.add_owner(engine.store.read(pairing::owners)?);
-                info!(%user, "paired: a new owner");
-                return answer(
-                    engine,
-                    lane,
-                    &[row],
-                    "Paired. You are the owner of this assistant; /help lists what it can do.",
-                )
-                .await;
-            }
+    if let (Refusal::Stranger(user), "private") = (refusal, message.chat.kind.as_str())
+        && let Some((Command::Start, code)) = Command::parse(message.words(), None)
+    {
+        let (code, now) = (code.to_owned(), now());
+        if engine.store.write(move |tx| pairing::redeem(tx, &code, user, now)).await? {
+            engine.add_owner(engine.store.read(pairing::owners)?);
+            info!(%user, "paired: a new owner");
+            let text = "Paired. You are the owner of this assistant; /help lists what it can do.";
+            return answer(engine, lane, &[row], text).await;
         }
     }
     info!(bot = %lane.bot, chat = %lane.chat, ?refusal, "refused a message");
