@@ -91,7 +91,7 @@ reproduce: ## Two clean release builds in different folders: is every program th
 deny: ## Licences, forbidden crates and sources of the dependencies
 	@.ci/needs deny
 	$(call step,dependencies)
-	$(TOOLS)/bin/cargo-deny --all-features deny check bans licenses sources
+	$(TOOLS)/bin/cargo-deny --all-features check bans licenses sources
 
 advisories: ## Known vulnerabilities of the dependencies, where the advisory database is at hand
 	$(call step,advisories)

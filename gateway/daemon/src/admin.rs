@@ -49,6 +49,7 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: Cancellation
         .route("/chat/stop", post(chat_stop))
         .route("/approve", post(approve))
         .route("/pair", post(pair))
+        .route("/freeze", post(freeze))
         .route("/unfreeze", post(unfreeze))
         .with_state(admin);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
@@ -112,14 +113,16 @@ async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
         warnings.push("Everything is frozen; `openclaw unfreeze` lifts it.".into());
     }
     let mut processes = vec![serde_json::to_value(&admin.report).unwrap_or_default()];
-    let (mut models, mut bots) = (Vec::new(), Vec::new());
-    match egress {
+    let (models, bots) = match egress {
         Ok(status) => {
             processes.push(status.confinement);
-            (models, bots) = (status.models, status.bots);
+            (engine.models.list().await.unwrap_or(status.models), status.bots)
         }
-        Err(error) => warnings.push(format!("Egress does not answer: {error}")),
-    }
+        Err(error) => {
+            warnings.push(format!("Egress does not answer: {error}"));
+            Default::default()
+        }
+    };
     let skills_off = match runner {
         Ok(status) => {
             processes.push(status.confinement);
@@ -215,6 +218,11 @@ async fn pair(State(admin): Shared) -> Result<Json<PairCode>, Failed> {
         expires: (now + pairing::VALID).unsigned_abs(),
         bots: admin.engine.usernames(),
     }))
+}
+
+async fn freeze(State(admin): Shared) -> Result<StatusCode, Failed> {
+    admin.engine.freeze().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn unfreeze(State(admin): Shared) -> Result<StatusCode, Failed> {

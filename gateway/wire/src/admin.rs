@@ -6,6 +6,7 @@
 //! - `POST /chat/stop`: stops the turn that runs in the terminal's chat; 204.
 //! - `POST /approve` with [`Approve`]: answers a question that the chat asked; 204, or 410 when it has expired.
 //! - `POST /pair`: [`PairCode`].
+//! - `POST /freeze`, `POST /unfreeze`: 204.
 //!
 //! What cannot be carried out is answered with 4xx or 5xx and a [`Problem`].
 

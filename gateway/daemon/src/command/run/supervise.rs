@@ -179,19 +179,27 @@ fn watch(slots: &mut [Slot], signals: &mut Signals, mut front: Option<&mut Runni
             return Ok(End::Asked);
         }
         for slot in slots.iter_mut() {
-            if let Some(status) = slot.running.as_mut().and_then(Running::ended) {
-                let lived = slot.running.take().map(|r| r.since.elapsed()).unwrap_or_default();
-                let death = death(status);
-                match slot.backoff.died(death, lived) {
-                    Next::Start(pause) => {
-                        tracing::warn!(process = slot.name, %death, pause_ms = pause.as_millis(), "ended");
-                        slot.again = Some(Instant::now() + pause);
-                    }
-                    Next::GiveUp(reason) => return Ok(End::GaveUp { process: slot.name, reason }),
+            let ended = slot.running.as_mut().and_then(Running::ended);
+            let death = match (ended, slot.again) {
+                (Some(status), _) => Some(death(status)),
+                (None, Some(at)) if at <= Instant::now() => slot.begin().err().map(|error| {
+                    tracing::warn!(
+                        process = slot.name,
+                        error = format!("{error:#}"),
+                        "could not be started again"
+                    );
+                    Death::NotStarted
+                }),
+                _ => None,
+            };
+            let Some(death) = death else { continue };
+            let lived = slot.running.take().map(|r| r.since.elapsed()).unwrap_or_default();
+            match slot.backoff.died(death, lived) {
+                Next::Start(pause) => {
+                    tracing::warn!(process = slot.name, %death, pause_ms = pause.as_millis(), "ended");
+                    slot.again = Some(Instant::now() + pause);
                 }
-            }
-            if slot.again.is_some_and(|at| at <= Instant::now()) {
-                slot.begin()?;
+                Next::GiveUp(reason) => return Ok(End::GaveUp { process: slot.name, reason }),
             }
         }
     }
