@@ -99,6 +99,7 @@ advisories: ## Known vulnerabilities of the dependencies, where the advisory dat
 	@.ci/advisories
 
 peers: ## Third parties: Bot API schema, other bot libraries, model SDKs and mocks, a real local model
+	@.ci/needs peers
 	$(call step,third parties)
 	tests/peers/install
 	cargo test --workspace --locked --test peers
