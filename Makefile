@@ -9,7 +9,8 @@ TOOLS := $(CURDIR)/target/tools
 PROGRAMS := openclaw openclaw-egress openclaw-runner skill-jail
 SKILLS := $(patsubst gateway/skills/%/skill.toml,%,$(wildcard gateway/skills/*/skill.toml))
 # Always the whole workspace: with `-p` cargo would choose other features and build every dependency twice.
-TESTS := claims $(basename $(notdir $(wildcard gateway/*/tests/*.rs gateway/skills/*/tests/*.rs)))
+TESTS := $(sort claims $(basename $(notdir $(wildcard gateway/*/tests/*.rs gateway/skills/*/tests/*.rs))) \
+  $(notdir $(patsubst %/main.rs,%,$(wildcard gateway/*/tests/*/main.rs gateway/skills/*/tests/*/main.rs))))
 # Seconds for each fuzz target in `make check`; `make fuzz SECONDS_EACH=600` for a longer hunt.
 SECONDS_EACH ?= 20
 # Options of `make bench`, such as --full, --json or --only=cost.
@@ -93,7 +94,7 @@ reproduce: ## Two clean release builds in different folders: is every program th
 deny: ## Licences, forbidden crates and sources of the dependencies
 	@.ci/needs deny
 	$(call step,dependencies)
-	$(TOOLS)/bin/cargo-deny --all-features deny check bans licenses sources
+	$(TOOLS)/bin/cargo-deny --all-features check bans licenses sources
 
 advisories: ## Known vulnerabilities of the dependencies, where the advisory database is at hand
 	$(call step,advisories)

@@ -75,6 +75,10 @@ async fn a_mock_that_breaks_streams() {
         let answer = anna.hears().await;
         assert!(!answer.text.is_empty(), "{}", gateway.log());
     }
+    let mut report = Command::new(peers::path("venv/bin/llmock"));
+    report.args(["report", "--url", &format!("http://127.0.0.1:{}", peer.port)]);
+    let verdict = report.output().await.expect("llmock starts");
+    assert!(verdict.status.success(), "its verdict on us: {}", String::from_utf8_lossy(&verdict.stdout));
 }
 
 /// SmolLM2 in llama.cpp's own server answers a real question, over both protocols that it speaks.

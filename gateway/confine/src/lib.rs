@@ -105,16 +105,16 @@ pub struct Error {
 
 /// Locks this process down for good and reports what is in force. Single-threaded, with `/proc` mounted.
 pub fn enforce(profile: &Profile) -> Result<Report, Error> {
-    let evidence = Evidence::open().map_err(|error| Error {
+    let mut evidence = Evidence::open().map_err(|error| Error {
         process: profile.process.to_owned(),
         message: format!("open /proc/self/status: {error}"),
         mend: "mount /proc (a container runtime does it by default)".into(),
     })?;
-    enforce_with(profile, evidence)
+    enforce_with(profile, &mut evidence)
 }
 
 /// As [`enforce`], for a process that has left `/proc` behind and opened its evidence before.
-pub fn enforce_with(profile: &Profile, mut evidence: Evidence) -> Result<Report, Error> {
+pub fn enforce_with(profile: &Profile, evidence: &mut Evidence) -> Result<Report, Error> {
     let broken = |message: String, mend: &str| Error {
         process: profile.process.to_owned(),
         message,

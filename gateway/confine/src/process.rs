@@ -24,12 +24,15 @@ pub fn fork(evidence: &mut Evidence) -> io::Result<Option<Pid>> {
     }
 }
 
-/// Replaces this process by the program that `program` was opened on (execveat(2)). Returns only when that failed.
+/// Replaces this process by the program that `program` was opened on (execveat(2)), with `SIGPIPE` as programs expect
+/// it (Rust ignores it). Returns only when that failed.
 pub fn execute(program: BorrowedFd<'_>, args: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (args, environment) = (pointers(args), pointers(environment));
+    // SAFETY: back to the default action, so no handler of ours is concerned.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     // SAFETY: an empty path and two NULL-terminated arrays of C strings, all of which outlive the call.
     unsafe {
         libc::syscall(

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use openclaw_confine::{Report, peer};
 use openclaw_wire::{
-    admin::{Approve, ChatEvent, PairCode, Problem, Queues, Say, SkillStatus, Status},
+    admin::{Approve, ChatEvent, DeadLetter, Letter, PairCode, Problem, Queues, Say, SkillStatus, Status},
     config::Updates,
 };
 use tokio::net::{UnixStream, unix::SocketAddr};
@@ -49,7 +49,9 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: Cancellation
         .route("/chat/stop", post(chat_stop))
         .route("/approve", post(approve))
         .route("/pair", post(pair))
+        .route("/freeze", post(freeze))
         .route("/unfreeze", post(unfreeze))
+        .route("/dead-letters", get(dead_letters).post(dead_letter))
         .with_state(admin);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -112,14 +114,16 @@ async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
         warnings.push("Everything is frozen; `openclaw unfreeze` lifts it.".into());
     }
     let mut processes = vec![serde_json::to_value(&admin.report).unwrap_or_default()];
-    let (mut models, mut bots) = (Vec::new(), Vec::new());
-    match egress {
+    let (models, bots) = match egress {
         Ok(status) => {
             processes.push(status.confinement);
-            (models, bots) = (status.models, status.bots);
+            (engine.models.list().await.unwrap_or(status.models), status.bots)
         }
-        Err(error) => warnings.push(format!("Egress does not answer: {error}")),
-    }
+        Err(error) => {
+            warnings.push(format!("Egress does not answer: {error}"));
+            Default::default()
+        }
+    };
     let skills_off = match runner {
         Ok(status) => {
             processes.push(status.confinement);
@@ -217,7 +221,27 @@ async fn pair(State(admin): Shared) -> Result<Json<PairCode>, Failed> {
     }))
 }
 
+async fn freeze(State(admin): Shared) -> Result<StatusCode, Failed> {
+    admin.engine.freeze().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn unfreeze(State(admin): Shared) -> Result<StatusCode, Failed> {
     admin.engine.unfreeze().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn dead_letters(State(admin): Shared) -> Result<Json<Vec<DeadLetter>>, Failed> {
+    Ok(Json(admin.engine.dead_letters()?))
+}
+
+async fn dead_letter(State(admin): Shared, Json(letter): Json<Letter>) -> Result<StatusCode, Failed> {
+    match admin.engine.dead_letter(&letter).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => {
+            let message = format!("there is no dead letter {:?}", letter.id);
+            let mend = "`openclaw dead-letters list` shows all".into();
+            Err(Failed(StatusCode::NOT_FOUND, Problem { message, mend }))
+        }
+    }
 }

@@ -155,7 +155,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let egress = Egress::new(egress);
     let api = Arc::new(egress.clone());
     let (events, outbox_events) = mpsc::channel(EVENTS);
-    let limits = Limits { pace: Pace::per_second(config.telegram.per_second), ..Limits::default() };
+    let limits = Limits { pace: Pace::from(&config.telegram), ..Limits::default() };
     let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
     let parts = Parts {
         models: Models::new(egress.clone()),
@@ -180,8 +180,13 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
     tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
-    let admin_ =
-        Admin { engine, egress, report, started, problems: Box::new(move || bots::problems(&polls)) };
+    let admin_ = Admin {
+        engine: Arc::clone(&engine),
+        egress,
+        report,
+        started,
+        problems: Box::new(move || bots::problems(&polls)),
+    };
     tasks.spawn(admin::serve(admin, Arc::new(admin_), stop.clone()));
 
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -198,7 +203,11 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     notify(&[NotifyState::Stopping]);
     stop.cancel();
     tasks.close();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+    let drained = async {
+        tasks.wait().await;
+        engine.idle().await;
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
         info!("some turns go on after the next start");
     }
     sender.stop(DRAIN).await;

@@ -211,10 +211,10 @@ fn commit_group(
 /// Moves the WAL into the database between two groups, so that no commit waits for it to be of unbounded length.
 fn checkpoint(connection: &Connection) {
     let pages: i64 = connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1)).unwrap_or(0);
-    if pages > CHECKPOINT_PAGES {
-        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-            tracing::warn!(%error, "checkpoint failed; the write-ahead log stays longer until the next one");
-        }
+    if pages > CHECKPOINT_PAGES
+        && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    {
+        tracing::warn!(%error, "checkpoint failed; the write-ahead log stays longer until the next one");
     }
 }
 

@@ -9,8 +9,7 @@ use std::{
     thread,
 };
 
-const STATUS: &str = r#"{"profile":"development","started":0,"version":"0","models":[{"name":"rehearsal",
-    "api":"rehearsal","model":"script","max_output":1,"host":"here","problem":null}],"bots":[],
+const STATUS: &str = r#"{"profile":"development","started":0,"version":"0","models":[{"name":"rehearsal","api":"rehearsal","model":"script","max_output":1,"host":"here","problem":null}],"bots":[],
     "queues":{"inbox_waiting":0,"running_turns":0,"outbox_waiting":0,"dead_letters":0},"owner_paired":false,
     "skills":[],"skills_off":null,"processes":[],"warnings":[]}"#;
 

@@ -16,6 +16,7 @@ use crate::{
 const TELEGRAM_METHODS: &[&str] = &[
     "answerCallbackQuery",
     "deleteMessage",
+    "editMessageReplyMarkup",
     "editMessageText",
     "getFile",
     "getMe",
@@ -50,7 +51,7 @@ pub fn target(table: &Table, method: &Method, path: &str, query: Option<&str>) -
         refusal(
             RefusalKind::NotAllowed,
             message,
-            "the table of egress is fixed; see gateway/egress/src/route.rs",
+            "the gateway asked for what it may not; if you did not change it, please report it",
         )
     };
     if query.is_some() {

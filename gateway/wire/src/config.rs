@@ -130,6 +130,10 @@ pub struct Telegram {
     pub private: bool,
     /// Messages that a bot sends per second, over all its chats.
     pub per_second: u32,
+    /// Messages that it sends per minute in one private chat.
+    pub per_chat_minute: u32,
+    /// Messages that it sends per minute in one group.
+    pub per_group_minute: u32,
     /// The bots. None named, but a key `TELEGRAM_BOT_TOKEN` present: one bot `main`, by polling.
     pub bot: Vec<Bot>,
 }
@@ -375,7 +379,14 @@ impl Default for Log {
 
 impl Default for Telegram {
     fn default() -> Self {
-        Self { api: FACTS.telegram.api.clone(), private: false, per_second: 30, bot: Vec::new() }
+        Self {
+            api: FACTS.telegram.api.clone(),
+            private: false,
+            per_second: 30,
+            per_chat_minute: 60,
+            per_group_minute: 20,
+            bot: Vec::new(),
+        }
     }
 }
 
@@ -481,10 +492,12 @@ impl Config {
             }
         }
         web_url("telegram: api", &self.telegram.api, self.telegram.private)?;
-        if !(1..=1_000_000).contains(&self.telegram.per_second) {
+        let t = &self.telegram;
+        if [t.per_second, t.per_chat_minute, t.per_group_minute].iter().any(|n| !(1..=1_000_000).contains(n))
+        {
             return err(
-                "telegram: per_second is out of range".into(),
-                "set it to 1 to 1000000; Telegram allows about 30",
+                "[telegram] per_second, per_chat_minute or per_group_minute is out of range".into(),
+                "set each to 1 to 1000000; Telegram allows about 30, 60 and 20",
             );
         }
         if let Some(url) = &self.webhook.public_url {

@@ -24,7 +24,7 @@ fn assemble() -> PathBuf {
     build(root);
     // Below /tmp and readable for all: the programs run as another user.
     let to = env::temp_dir().join(format!("openclaw-tests-dist-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&to);
+    remove_old();
     if let Some(given) = env::var_os("OPENCLAW_DIST") {
         copy_folder(&Path::new(&given).join("bin"), &to.join("bin"));
         copy_folder(&Path::new(&given).join("skills"), &to.join("skills"));
@@ -37,6 +37,17 @@ fn assemble() -> PathBuf {
     }
     assemble_skills(&Path::new(env!("CARGO_MANIFEST_DIR")).join("skills"), &built, &to.join("test-skills"));
     to
+}
+
+/// Folders of test programs that are gone.
+fn remove_old() {
+    for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("openclaw-tests-dist-").and_then(|id| id.parse::<u32>().ok());
+        if owner.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// What cargo builds for a test are only this crate's programs; the others are built here, once.

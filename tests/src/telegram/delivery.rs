@@ -227,7 +227,18 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        collections::HashMap,
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use crate::telegram::{Address, Telegram};
 
     #[test]
     fn the_pauses_are_telegrams() {
@@ -236,5 +247,88 @@ mod tests {
         assert!((60..=120).contains(&seconds(9, None)));
         assert_eq!(super::pause(9, Some(1)), Duration::from_secs(1));
         assert_eq!(seconds(1, Some(99_999)), 3600);
+    }
+
+    type Seen = Arc<Mutex<Vec<String>>>;
+
+    /// A webhook that answers by the text of the message: the status in front of it for the first `times` deliveries.
+    async fn webhook(times: usize) -> (Address, Seen) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let address = Address::Tcp(listener.local_addr().expect("address"));
+        let (seen, counts) = (Seen::default(), Arc::new(Mutex::new(HashMap::<String, usize>::new())));
+        let log = seen.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (log, counts) = (log.clone(), counts.clone());
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 65_536];
+                    while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+                        let request = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                        let text = request.split("\"text\":\"").nth(1).and_then(|rest| rest.split('"').next());
+                        let text = text.unwrap_or("callback").to_owned();
+                        log.lock().expect("lock").push(text.clone());
+                        let count = {
+                            let mut counts = counts.lock().expect("lock");
+                            let count = counts.entry(text.clone()).or_default();
+                            *count += 1;
+                            *count
+                        };
+                        let status = text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(200);
+                        let status = if count > times { 200 } else { status };
+                        let body = if text.contains("method") { "{\"method\":\"sendMessage\"}" } else { "" };
+                        let answer =
+                            format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                        stream.write_all(answer.as_bytes()).await.expect("written");
+                    }
+                });
+            }
+        });
+        (address, seen)
+    }
+
+    #[tokio::test]
+    async fn a_failing_update_blocks_its_own_chat_and_nothing_else() {
+        let telegram = Telegram::start().await;
+        let bot = telegram.bot("1:x", "b");
+        let (address, seen) = webhook(3).await;
+        telegram.route(address, None);
+        telegram.time_scale(0.01);
+        let (anna, bert) = (bot.person(1, "Anna"), bot.person(2, "Bert"));
+        anna.says("500 first");
+        anna.says("second");
+        bert.says("302 elsewhere");
+        bert.says("204 fine");
+        bot.register_webhook("https://b.example.com/hook", None);
+        bot.all_delivered().await;
+        let seen = seen.lock().expect("lock").clone();
+        let of = |text: &str| seen.iter().filter(|other| *other == text).count();
+        assert_eq!((of("500 first"), of("302 elsewhere"), of("second"), of("204 fine")), (4, 4, 1, 1), "{seen:?}");
+        let place = |text: &str| seen.iter().rposition(|other| other == text).expect("seen");
+        assert!(place("500 first") < place("second"), "in a chat the order is kept: {seen:?}");
+        let statuses: Vec<_> = telegram.attempts().iter().filter_map(|attempt| attempt.status).collect();
+        assert_eq!(statuses.iter().filter(|status| **status == 500).count(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_callback_overtakes_its_chat_and_a_method_in_the_answer_is_noticed() {
+        let telegram = Telegram::start().await;
+        let bot = telegram.bot("1:x", "b");
+        let (address, seen) = webhook(1000).await;
+        telegram.route(address, None);
+        telegram.time_scale(0.01);
+        let anna = bot.person(1, "Anna");
+        anna.says("503 stuck");
+        let sent = crate::telegram::Sent { id: 99, text: String::new(), message: serde_json::Value::Null };
+        anna.presses_data(&sent, "data");
+        bot.person(2, "Bert").says("method");
+        bot.register_webhook("https://b.example.com/hook", None);
+        while !["callback", "method"].iter().all(|text| seen.lock().expect("lock").iter().any(|t| t == text)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        while bot.pending() > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let violations = telegram.take_violations();
+        assert!(violations.len() == 1 && violations[0].contains("method call"), "{violations:?}");
     }
 }

@@ -62,6 +62,16 @@ pub fn missing(status: &Status) -> Vec<String> {
     incomplete.chain(silent.map(|name| format!("{name}: no report"))).collect()
 }
 
+/// Only the rehearsal answers: no model can be used, or egress knows none at all and the gateway falls back to it.
+pub fn rehearsing(status: &Status) -> bool {
+    let egress_answered = reports(status).iter().any(|report| report.process == "egress");
+    let mut usable = status.models.iter().filter(|model| model.problem.is_none()).peekable();
+    match usable.peek() {
+        Some(_) => usable.all(|model| model.api == Api::Rehearsal),
+        None => status.models.is_empty() && egress_answered,
+    }
+}
+
 fn reports(status: &Status) -> Vec<Report> {
     let known = |value: &serde_json::Value| serde_json::from_value(value.clone()).ok();
     status.processes.iter().filter_map(known).collect()
@@ -71,7 +81,8 @@ fn now() -> anyhow::Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("read the clock")?.as_secs())
 }
 
-fn table() -> Table {
+/// A table without lines, as all commands print.
+pub fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table
@@ -81,12 +92,12 @@ fn confinement(status: &Status) -> String {
     let mut text = String::new();
     for report in reports(status) {
         let mut table = table();
-        table.set_header(["", "barrier", "asked", "in force"]);
         for layer in &report.layers {
             let mark = if layer.complete { "ok" } else { "LESS" };
-            table.add_row([mark, layer.name.as_str(), layer.asked.as_str(), layer.enforced.as_str()]);
+            let both = format!("asked:    {}\nin force: {}", layer.asked, layer.enforced);
+            table.add_row([mark, layer.name.as_str(), &both]);
         }
-        text += &format!("{}\n{table}\n\n", report.process);
+        text += &format!("{}\n{}\n\n", report.process, table.trim_fmt());
     }
     let missing = missing(status);
     match missing.is_empty() {
@@ -109,6 +120,9 @@ fn overview(status: &Status, now: u64) -> String {
     };
     row("profile", profile.into());
     row("running", format!("{} (release {})", duration(now.saturating_sub(status.started)), status.version));
+    if status.models.is_empty() && rehearsing(status) {
+        row("model", "REHEARSAL: scripted, offline".into());
+    }
     for model in &status.models {
         let name = match model.api {
             Api::Rehearsal => format!("{}: REHEARSAL, scripted, offline", model.name),
@@ -151,7 +165,7 @@ fn overview(status: &Status, now: u64) -> String {
             n => format!("LESS than asked at {n} places: openclaw status --confinement"),
         },
     );
-    let mut text = table.to_string();
+    let mut text = table.trim_fmt();
     for warning in &status.warnings {
         text += &format!("\nwarning: {warning}");
     }
@@ -215,6 +229,19 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_rehearsal_is_known_with_and_without_an_entry() {
+        let mut status = status("development", true);
+        assert!(!super::rehearsing(&status));
+        status.models[0].api = super::Api::Rehearsal;
+        assert!(super::rehearsing(&status));
+        status.models.clear();
+        assert!(super::rehearsing(&status));
+        assert!(super::overview(&status, 0).contains("REHEARSAL"));
+        status.processes.clear();
+        assert!(!super::rehearsing(&status), "egress has not answered yet");
     }
 
     #[test]

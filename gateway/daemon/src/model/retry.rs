@@ -57,7 +57,8 @@ pub(super) fn pause(tried: u32, kind: Kind, advice: Advice, dice: u64) -> Option
     if tried >= tries || !advice.should.unwrap_or(kind.passes()) {
         return None;
     }
-    if let Some(after) = advice.after {
+    // A server that says "at once" still gets the usual pause.
+    if let Some(after) = advice.after.filter(|after| !after.is_zero()) {
         return (after <= PATIENCE).then_some(after);
     }
     let doubled = FIRST.saturating_mul(1 << (tried - 1).min(8)).min(LONGEST);
@@ -122,6 +123,7 @@ mod tests {
         let after = |ms| Advice { after: Some(Duration::from_millis(ms)), should: None };
         assert_eq!(pause(1, Kind::Busy, after(20), 0), Some(Duration::from_millis(20)));
         assert_eq!(pause(1, Kind::Busy, after(31_000), 0), None);
+        assert_eq!(pause(1, Kind::Busy, after(0), 0), Some(Duration::from_millis(500)));
         assert_eq!(pause(1, Kind::Server, Advice { should: Some(false), after: None }, 0), None);
         assert!(pause(1, Kind::Rejected, Advice { should: Some(true), after: None }, 0).is_some());
     }

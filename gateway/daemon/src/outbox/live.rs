@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     markup::markdown,
+    rows::GENERAL,
     sender::{Key, Sender, Shared},
     split::{MESSAGE, split},
 };
@@ -102,7 +103,7 @@ impl Sender {
         let screen = Screen {
             shared: self.shared.clone(),
             key: Key { bot, chat },
-            topic,
+            topic: topic.filter(|topic| *topic != GENERAL),
             reply_to,
             links,
             draft,

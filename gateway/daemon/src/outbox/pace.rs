@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use openclaw_wire::id::{BotName, ChatId};
+use openclaw_wire::{
+    config::Telegram,
+    id::{BotName, ChatId},
+};
 use tokio::time::Instant;
 
 /// Chats that got "too many requests" within [`SHARED_WINDOW`] from which on the whole bot pauses: the answer doesn't
@@ -31,7 +34,7 @@ pub struct Rate {
 /// names: about one message per second in a chat with short bursts, 20 per minute in a group, 30 per second in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Of a bot, over all chats.
+    /// Of a bot, over all its chats.
     pub bot: Rate,
     /// In a private chat.
     pub private: Rate,
@@ -41,19 +44,28 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self::per_second(30)
+        Self::new(30, 60, 20)
+    }
+}
+
+impl From<&Telegram> for Pace {
+    fn from(config: &Telegram) -> Self {
+        Self::new(config.per_second, config.per_chat_minute, config.per_group_minute)
     }
 }
 
 impl Pace {
-    /// The defaults, with another number of messages per second over all chats of a bot (`telegram.per_second`).
-    pub fn per_second(number: u32) -> Self {
-        let number = number.max(1);
+    /// From numbers of messages: per second over all chats of a bot, per minute in a private chat, and in a group.
+    pub fn new(per_second: u32, per_chat_minute: u32, per_group_minute: u32) -> Self {
+        let minute = Duration::from_secs(60);
+        let (second, chat, group) = (per_second.max(1), per_chat_minute.max(1), per_group_minute.max(1));
+        // What is sent at once counts too: never more than `group` in any minute. 20: 5 at once, then one every 4 s.
+        let burst = (group / 4).max(1);
+        let steady = group.saturating_sub(burst).max(1);
         Self {
-            bot: Rate { every: Duration::from_secs(1) / number, burst: (number / 3).max(1) },
-            private: Rate { every: Duration::from_secs(1), burst: 4 },
-            // 5 and then one every 4 s: never more than 20 in any minute.
-            group: Rate { every: Duration::from_secs(4), burst: 5 },
+            bot: Rate { every: Duration::from_secs(1) / second, burst: (second / 3).max(1) },
+            private: Rate { every: minute / chat, burst: (chat / 20).max(1) },
+            group: Rate { every: minute / steady, burst },
         }
     }
 }
@@ -221,7 +233,7 @@ mod tests {
     fn a_chat_gets_a_burst_and_then_its_rate() {
         let pacer = Pacer::new(Pace::default());
         let private = minute(&pacer, ChatId(1));
-        assert_eq!(private[..6], [0, 10, 20, 30, 1000, 2000]);
+        assert_eq!(private[..6], [0, 10, 20, 1000, 2000, 3000]);
         assert!(private.len() <= 64);
         let group = minute(&pacer, ChatId(-1));
         assert!((18..=20).contains(&group.len()), "{}", group.len());
@@ -237,7 +249,7 @@ mod tests {
         assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "in turn");
         let last = waits[99].as_secs_f64();
         assert!((2.9..=3.1).contains(&last), "100 messages take three seconds after the burst: {last}");
-        let fast = Pacer::new(Pace::per_second(100_000));
+        let fast = Pacer::new(Pace::new(100_000, 60, 20));
         let waits = (0..10_000).map(|_| fast.reserve_bot(&name(), now)).max().expect("some");
         assert!(waits < Duration::from_millis(100));
     }

@@ -41,6 +41,9 @@ CREATE INDEX outbox_dead ON outbox (id) WHERE state = 'dead';
 /// The visible mark of a message that may have been delivered before, with its line break.
 pub const REPEAT_MARK: &str = "↻ possibly repeated\n";
 
+/// The topic "General" of every forum, which must not be named in a call.
+pub(super) const GENERAL: i64 = 1;
+
 /// A message or an edit that is to be sent.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
@@ -48,7 +51,7 @@ pub struct Outgoing {
     pub bot: BotName,
     /// Where to.
     pub chat: ChatId,
-    /// Topic of a forum. The general topic (1) has none.
+    /// Topic of a forum, or none.
     pub topic: Option<i64>,
     /// Row of the inbox that it answers.
     pub answers: Option<i64>,
@@ -134,6 +137,7 @@ pub fn enqueue(transaction: &Transaction<'_>, message: &Outgoing, now: i64) -> r
         "INSERT INTO outbox (bot, chat, topic, answers, created, kind, body, state)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
+    let topic = message.topic.filter(|topic| *topic != GENERAL);
     let last = parts.len().saturating_sub(1);
     let mut ids = Vec::with_capacity(parts.len());
     for (at, part) in parts.into_iter().enumerate() {
@@ -148,7 +152,7 @@ pub fn enqueue(transaction: &Transaction<'_>, message: &Outgoing, now: i64) -> r
         // Nothing of this chat is ahead of it: it is sent as soon as this is committed, without a second commit.
         let state = if at == 0 && !busy { "sending" } else { "queued" };
         let (bot, chat) = (message.bot.as_str(), message.chat.0);
-        insert.execute(params![bot, chat, message.topic, message.answers, now, kind, json(&body), state])?;
+        insert.execute(params![bot, chat, topic, message.answers, now, kind, json(&body), state])?;
         ids.push(transaction.last_insert_rowid());
     }
     Ok(ids)
@@ -202,6 +206,11 @@ pub fn revive(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<bool> 
         )?
         .execute([id])?;
     Ok(changed > 0)
+}
+
+/// Deletes a message that was given up.
+pub fn discard(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<bool> {
+    Ok(transaction.prepare_cached("DELETE FROM outbox WHERE id = ?1 AND state = 'dead'")?.execute([id])? > 0)
 }
 
 /// What a crash left behind: rows in `sending` may have been delivered and are marked, except edits, which can be
@@ -398,6 +407,15 @@ mod tests {
         change(&mut db, |t| enqueue(t, &message("next"), 8));
         assert!(!all(&db)[3].announced, "something is ahead of it");
         assert!(change(&mut db, |t| enqueue(t, &message(" \n"), 9)).is_empty(), "nothing to send");
+    }
+
+    #[test]
+    fn the_general_topic_is_not_named() {
+        let mut db = open();
+        for topic in [Some(1), Some(2), None] {
+            change(&mut db, |t| enqueue(t, &Outgoing { topic, ..message("a") }, 7));
+        }
+        assert_eq!(all(&db).iter().map(|row| row.topic).collect::<Vec<_>>(), [None, Some(2), None]);
     }
 
     #[test]

@@ -191,7 +191,9 @@ mod tests {
         let rows: Vec<_> = (0..20).map(|n| row(n % 2 == 0, 100)).collect();
         let total: usize = rows.iter().map(|row| row.turn.len()).sum();
         let at = cut(&rows, total / 2).expect("a cut");
-        assert!(at % 2 == 0 && rows[at..].iter().map(|row| row.turn.len()).sum::<usize>() <= total / 2);
+        assert!(
+            at.is_multiple_of(2) && rows[at..].iter().map(|row| row.turn.len()).sum::<usize>() <= total / 2
+        );
         assert_eq!(cut(&[row(true, 9000)], 100), None, "one message can't be folded");
         assert_eq!(cut(&[row(true, 10), row(false, 10), row(true, 9000), row(false, 10)], 100), Some(2));
     }

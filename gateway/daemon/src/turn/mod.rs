@@ -14,6 +14,7 @@ mod fold;
 mod recover;
 mod owner;
 mod terminal;
+mod letters;
 
 use std::{
     collections::HashMap,
@@ -28,7 +29,7 @@ use openclaw_wire::{
     id::{BotName, UserId},
 };
 use tokio::sync::{Notify, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
@@ -82,6 +83,8 @@ pub struct Engine {
     /// Somebody answered a question.
     answered: Notify,
     stopping: CancellationToken,
+    /// Lanes and urgent updates under way.
+    tasks: TaskTracker,
 }
 
 /// The parts from which an engine is made.
@@ -125,6 +128,7 @@ impl Engine {
             frozen: AtomicBool::new(frozen),
             answered: Notify::new(),
             stopping,
+            tasks: TaskTracker::new(),
             config: parts.config,
         }))
     }
@@ -170,7 +174,7 @@ impl Engine {
     fn route(self: &Arc<Self>, lane: Lane, item: Item) {
         if self.urgent(&lane, &item) {
             let engine = Arc::clone(self);
-            tokio::spawn(async move { urgent::handle(&engine, &lane, item).await });
+            self.tasks.spawn(async move { urgent::handle(&engine, &lane, item).await });
             return;
         }
         let item = match self.replaces(&lane, item) {
@@ -179,7 +183,7 @@ impl Engine {
         };
         if self.lanes.push(&lane, item) {
             let engine = Arc::clone(self);
-            tokio::spawn(async move { engine.work_off(lane).await });
+            self.tasks.spawn(async move { engine.work_off(lane).await });
         }
     }
 
@@ -193,10 +197,16 @@ impl Engine {
             Err(item) => Some(*item),
             Ok(old) => {
                 let engine = Arc::clone(self);
-                tokio::spawn(async move { engine.settle(vec![old]).await });
+                self.tasks.spawn(async move { engine.settle(vec![old]).await });
                 None
             }
         }
+    }
+
+    /// Waits, after a stop was asked, until no turn runs. What still waits then is in the inbox.
+    pub async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     async fn work_off(self: Arc<Self>, lane: Lane) {

@@ -1,5 +1,7 @@
 //! What commands do. Each gives the text of its answer; who may give which was decided before.
 
+use std::sync::atomic::Ordering;
+
 use super::{Engine, now, today};
 use crate::{
     inbox::{self, Lane},
@@ -42,12 +44,27 @@ async fn new(engine: &Engine, lane: &Lane) -> Result<String, StoreError> {
     Ok("A new conversation. What was said before is forgotten here.".into())
 }
 
-/// Stops everything, durably. Lifted only on the server.
+impl Engine {
+    /// Stops everything, durably. Lifted only on the server.
+    pub async fn freeze(&self) -> Result<(), StoreError> {
+        let at = now();
+        self.frozen.store(true, Ordering::Relaxed);
+        self.lanes.cancel_all();
+        self.store.write(move |tx| history::freeze(tx, Some(at))).await
+    }
+
+    /// Lifts [`Engine::freeze`].
+    pub async fn unfreeze(&self) -> Result<(), StoreError> {
+        self.store.write(|tx| history::freeze(tx, None)).await?;
+        self.frozen.store(false, Ordering::Relaxed);
+        tracing::info!("unfrozen by the operator");
+        Ok(())
+    }
+}
+
+/// `/freeze`.
 pub async fn freeze(engine: &Engine) -> Result<String, StoreError> {
-    let at = now();
-    engine.frozen.store(true, std::sync::atomic::Ordering::Relaxed);
-    engine.lanes.cancel_all();
-    engine.store.write(move |tx| history::freeze(tx, Some(at))).await?;
+    engine.freeze().await?;
     Ok("Frozen. Everything that ran was stopped, and nothing will run until `openclaw unfreeze` on the server.".into())
 }
 

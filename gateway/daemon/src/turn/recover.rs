@@ -129,7 +129,8 @@ pub async fn failed(engine: &Arc<Engine>, lane: &Lane, row: i64) {
     }
 }
 
-async fn give_up(engine: &Arc<Engine>, lane: &Lane, row: i64, problem: &str) {
+/// To the dead letters, and the owner is told.
+pub async fn give_up(engine: &Arc<Engine>, lane: &Lane, row: i64, problem: &str) {
     warn!(row, bot = %lane.bot, chat = %lane.chat, problem, "given up: a dead letter");
     let reason = problem.to_owned();
     if let Err(error) = engine.store.write(move |tx| inbox::dead(tx, row, &reason)).await {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use openclaw_wire::{admin::ChatEvent, id::ChatId};
@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use super::{Engine, Item, TERMINAL, now, urgent};
 use crate::{
     inbox::{self, Lane},
-    session::history,
     store::StoreError,
     telegram::update::Update,
 };
@@ -78,13 +77,5 @@ impl Engine {
     /// Answers a question that the terminal's chat asked. `false` when it is not open.
     pub async fn approve_in_terminal(&self, id: &str, yes: bool) -> Result<bool, StoreError> {
         urgent::answer_question(self, &lane(), id, yes).await
-    }
-
-    /// Lifts `/freeze`.
-    pub async fn unfreeze(&self) -> Result<(), StoreError> {
-        self.store.write(|tx| history::freeze(tx, None)).await?;
-        self.frozen.store(false, Ordering::Relaxed);
-        tracing::info!("unfrozen by the operator");
-        Ok(())
     }
 }

@@ -108,21 +108,15 @@ async fn refuse(
     message: &Message,
     refusal: Refusal,
 ) -> Result<&'static str, StoreError> {
-    if let (Refusal::Stranger(user), "private") = (refusal, message.chat.kind.as_str()) {
-        if let Some((Command::Start, code)) = Command::parse(message.words(), None) {
-            let (code, now) = (code.to_owned(), now());
-            let paired = engine.store.write(move |tx| pairing::redeem(tx, &code, user, now)).await?;
-            if paired {
-                engine.add_owner(engine.store.read(pairing::owners)?);
-                info!(%user, "paired: a new owner");
-                return answer(
-                    engine,
-                    lane,
-                    &[row],
-                    "Paired. You are the owner of this assistant; /help lists what it can do.",
-                )
-                .await;
-            }
+    if let (Refusal::Stranger(user), "private") = (refusal, message.chat.kind.as_str())
+        && let Some((Command::Start, code)) = Command::parse(message.words(), None)
+    {
+        let (code, now) = (code.to_owned(), now());
+        if engine.store.write(move |tx| pairing::redeem(tx, &code, user, now)).await? {
+            engine.add_owner(engine.store.read(pairing::owners)?);
+            info!(%user, "paired: a new owner");
+            let text = "Paired. You are the owner of this assistant; /help lists what it can do.";
+            return answer(engine, lane, &[row], text).await;
         }
     }
     info!(bot = %lane.bot, chat = %lane.chat, ?refusal, "refused a message");

@@ -96,7 +96,6 @@ fn info_and_delete_reach_telegram_and_a_polling_bot_gets_no_webhook() {
 #[test]
 fn odd_commands_are_refused() {
     let far = telegram();
-    // Not vouched for: here a public address must be https.
     let egress = Setup::bot(&far.url(), "webhook").start();
     let set = |url: &str| format!(r#"{{"public_url":"{url}","drop_pending_updates":false}}"#);
     for (path, body, kind) in [

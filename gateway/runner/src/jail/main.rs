@@ -1,2 +1,99 @@
-//! Placeholder.
-fn main() {}
+//! `skill-jail`: one call of one skill. Makes the namespaces and the jail's first process ([`first`]), which builds the
+//! root ([`root`]), locks down ([`lock`]) and starts the skill.
+//!
+//! This outer process only waits: it dies with the runner, the first process dies with it, and with that one everything.
+
+use std::{
+    fs::OpenOptions,
+    io::{Read, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use openclaw_confine::{Evidence, Inherited, namespaces, process};
+use openclaw_runner::{
+    pass,
+    spec::{CONTROL, Said, Spec},
+};
+use openclaw_wire::frame;
+use rustix::process::{Pid, PidfdFlags, WaitOptions};
+
+mod first;
+mod root;
+mod copy;
+mod tree;
+mod libraries;
+mod lock;
+
+/// Which of the two processes returns.
+enum Side {
+    First(ExitCode),
+    Outer { first: Pid, go: UnixStream },
+}
+
+fn main() -> ExitCode {
+    let Some((control, spec)) = told() else {
+        eprintln!("skill-jail is started by openclaw-runner, which tells it what to run");
+        return ExitCode::from(2);
+    };
+    match split(&control, &spec) {
+        Ok(Side::First(code)) => code,
+        Ok(Side::Outer { first, mut go }) => {
+            // From here on the socket and the pipes are the jail's alone: when it ends, the runner sees it.
+            drop(control);
+            let _gone = go.write_all(b"g");
+            let _status = rustix::process::waitpid(Some(first), WaitOptions::empty());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _runner_gone = frame::write(&control, &Said::NoJail { message: format!("{error:#}") });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn told() -> Option<(UnixStream, Spec)> {
+    let mut inherited = Inherited::take().ok()?;
+    let control = UnixStream::from(inherited.take_fd(CONTROL)?);
+    let spec = frame::read(&control).ok()??;
+    Some((control, spec))
+}
+
+fn split(control: &UnixStream, spec: &Spec) -> anyhow::Result<Side> {
+    let mut evidence = Evidence::open().context("open /proc/self/status")?;
+    namespaces::jail().context(
+        "make the jail's namespaces; mend: allow unprivileged user namespaces (sysctl user.max_user_namespaces > 0, \
+         kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a container a \
+         seccomp profile that has unshare and mount)",
+    )?;
+    let (mut wait, go) = UnixStream::pair().context("make a socket pair")?;
+    let Some(first) = process::fork(&mut evidence).context("fork the jail's first process")? else {
+        drop((go, evidence));
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            .context("die with the outer process")?;
+        // It starts when the runner holds its pidfd; an end without a word means that the outer process is gone.
+        let code = match wait.read(&mut [0]) {
+            Ok(1) => first::run(control, spec),
+            _ => ExitCode::FAILURE,
+        };
+        return Ok(Side::First(code));
+    };
+    let pidfd = rustix::process::pidfd_open(first, PidfdFlags::empty()).context("open the jail's pidfd")?;
+    frame::write(control, &Said::Made { pid: first.as_raw_nonzero().get() }).context("tell the runner")?;
+    pass::send(control, pidfd.as_fd()).context("pass the jail's pidfd to the runner")?;
+    leave_pipes().context("let go of the pipes")?;
+    Ok(Side::Outer { first, go })
+}
+
+/// Points 0, 1 and 2 away from the runner's pipes.
+fn leave_pipes() -> anyhow::Result<()> {
+    let null: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/null")?.into();
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}

@@ -9,11 +9,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use http::Method;
-use openclaw_wire::{
-    admin::{Approve, Ask, ChatEvent, Say, Status},
-    config::Api,
-    egress::ModelRoute,
-};
+use openclaw_wire::admin::{Approve, Ask, ChatEvent, Say, Status};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod events;
@@ -23,6 +19,7 @@ use super::{
     fault,
     place::Place,
     socket::{Socket, block_on},
+    status::rehearsing,
     terminal::clean,
 };
 use events::Events;
@@ -74,7 +71,7 @@ impl Chat {
     /// Whether every message was answered.
     async fn converse(&mut self) -> anyhow::Result<bool> {
         let status: Status = self.gateway.ask(Method::GET, "/status", None::<&()>).await?;
-        eprintln!("{}", introduction(&status.models));
+        eprintln!("{}", introduction(&status));
         if self.input.is_terminal() {
             eprintln!("{HELP}");
         }
@@ -188,19 +185,19 @@ impl Chat {
 }
 
 /// Which model answers, in words that nobody can take a rehearsal for the real thing by.
-fn introduction(models: &[ModelRoute]) -> String {
-    match models.iter().find(|model| model.problem.is_none()) {
-        Some(model) if model.api == Api::Rehearsal => {
-            "REHEARSAL: a scripted model answers; it understands nothing and nothing leaves this machine.\n\
-             For a real one, set ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENAI_BASE_URL and start again."
-                .into()
-        }
-        Some(model) => clean(&format!("Model {}: {} at {}.", model.name, model.model, model.host)),
-        None => match models.first().and_then(|model| model.problem.as_deref()) {
-            Some(problem) => clean(&format!("No model can be used now: {problem}")),
-            None => "No model is known yet: egress has not answered.".into(),
-        },
+fn introduction(status: &Status) -> String {
+    if rehearsing(status) {
+        return "REHEARSAL: a scripted model answers; it understands nothing and nothing leaves this machine.\n\
+                For a real one, set ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENAI_BASE_URL and start again."
+            .into();
     }
+    let usable = status.models.iter().find(|model| model.problem.is_none());
+    let problem = || status.models.iter().find_map(|model| model.problem.as_deref());
+    clean(&match (usable, problem()) {
+        (Some(model), _) => format!("Model {}: {} at {}.", model.name, model.model, model.host),
+        (None, Some(problem)) => format!("No model can be used now: {problem}"),
+        (None, None) => "No model is known yet: egress has not answered.".into(),
+    })
 }
 
 fn print(text: &str) -> io::Result<()> {
@@ -211,25 +208,25 @@ fn print(text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use openclaw_wire::{config::Api, egress::ModelRoute};
+    use openclaw_wire::config::Api;
 
-    fn model(api: Api, problem: Option<&str>) -> ModelRoute {
-        ModelRoute {
-            name: "m".parse().expect("name"),
-            api,
-            model: "big\u{1b}[2J".into(),
-            max_output: 1,
-            host: "api.example".into(),
-            problem: problem.map(str::to_owned),
-        }
-    }
+    use crate::command::status::tests::status;
 
     #[test]
     fn the_introduction_names_the_model_and_never_hides_a_rehearsal() {
-        let real = super::introduction(&[model(Api::Openai, Some("no key")), model(Api::Anthropic, None)]);
-        assert_eq!(real, "Model m: big[2J at api.example.");
-        assert!(super::introduction(&[model(Api::Rehearsal, None)]).starts_with("REHEARSAL"));
-        assert!(super::introduction(&[model(Api::Openai, Some("no key"))]).contains("no key"));
-        assert!(super::introduction(&[]).contains("No model"));
+        let mut status = status("development", true);
+        status.models[0].model = "big\u{1b}[2J".into();
+        assert_eq!(super::introduction(&status), "Model anthropic: big[2J at api.example.");
+        status.models[0].problem = Some("no key".into());
+        assert!(super::introduction(&status).contains("no key"));
+        status.models[0] = openclaw_wire::egress::ModelRoute {
+            api: Api::Rehearsal,
+            problem: None,
+            ..status.models[0].clone()
+        };
+        assert!(super::introduction(&status).starts_with("REHEARSAL"));
+        status.processes.clear();
+        status.models.clear();
+        assert!(super::introduction(&status).contains("not answered"));
     }
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use openclaw_wire::{
     admin::Status,
-    config::{Api, Config, Profile, Updates},
+    config::{Config, Profile, Updates},
     egress::BotRoute,
 };
 
@@ -73,10 +73,13 @@ fn running(status: &Status, place: &Place) -> Vec<Finding> {
             findings.push(Finding::new(Warning, "model", what, why, mend));
         }
     }
-    let mut usable = status.models.iter().filter(|model| model.problem.is_none()).peekable();
     let mend =
         format!("write ANTHROPIC_API_KEY=... or OPENAI_API_KEY=... into {} (mode 600)", keys.display());
-    if usable.peek().is_none() {
+    if status::rehearsing(status) {
+        let what = "only the rehearsal model answers";
+        let why = "it is a script for looking around offline: it understands nothing";
+        findings.push(Finding::new(Warning, "rehearsal", what, why, mend));
+    } else if status.models.iter().all(|model| model.problem.is_some()) {
         findings.push(Finding::new(
             Error,
             "no-model",
@@ -84,10 +87,6 @@ fn running(status: &Status, place: &Place) -> Vec<Finding> {
             "no message is answered",
             mend,
         ));
-    } else if usable.all(|model| model.api == Api::Rehearsal) {
-        let what = "only the rehearsal model answers";
-        let why = "it is a script for looking around offline: it understands nothing";
-        findings.push(Finding::new(Warning, "rehearsal", what, why, mend));
     }
     if status.bots.is_empty() {
         let mend = format!("write TELEGRAM_BOT_TOKEN=... into {} (mode 600)", keys.display());
@@ -105,7 +104,13 @@ fn running(status: &Status, place: &Place) -> Vec<Finding> {
     if let Some(reason) = &status.skills_off {
         let what = format!("skills are off: {reason}");
         let why = "the assistant can only talk";
-        findings.push(Finding::new(Error, "skills-off", what, why, "see the findings about the kernel"));
+        findings.push(Finding::new(
+            Error,
+            "skills-off",
+            what,
+            why,
+            "see the findings about the kernel, and what the runner logged",
+        ));
     }
     for skill in status.skills.iter().filter(|skill| skill.problem.is_some()) {
         let what =

@@ -19,6 +19,8 @@ pub enum Death {
     Exited(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The system could not start it again, perhaps for want of memory or processes.
+    NotStarted,
 }
 
 /// SIGKILL's number, the same on every Linux (signal(7)).
@@ -75,6 +77,7 @@ impl std::fmt::Display for Death {
         match self {
             Self::Exited(code) => write!(f, "exit code {code}"),
             Self::Signal(number) => write!(f, "signal {number}"),
+            Self::NotStarted => f.write_str("could not be started"),
         }
     }
 }

@@ -22,14 +22,16 @@ mod backoff;
 mod folder;
 mod keys;
 mod programs;
+mod signals;
 mod sockets;
 mod supervise;
 
 use super::{fault::Fault, place::Place};
 use account::Account;
 use programs::Programs;
+use signals::Signals;
 use sockets::Sockets;
-use supervise::{End, Signals, supervise};
+use supervise::{End, supervise};
 
 /// Options of `openclaw run`.
 #[derive(Args)]
@@ -133,6 +135,9 @@ fn start(args: &RunArgs, place: &Place) -> anyhow::Result<ExitCode> {
     let programs = Programs::find(&args.skills)?;
 
     let log = args.chat.then(|| folder::log_file(&place.state)).transpose()?.map(Arc::new);
+    if log.is_some() {
+        eprintln!("logs are in {}", folder::log_path(&place.state).display());
+    }
     log_lines(&config.log, log.clone());
     let mut signals = Signals::take(args.chat).context("take over signals")?;
     let sockets = Sockets::make(&config, place)?;

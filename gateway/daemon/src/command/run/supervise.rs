@@ -2,11 +2,8 @@
 //! the kernel ends a child when the thread that started it ends.
 
 use std::{
-    io::{self, Read},
-    os::{
-        fd::AsFd,
-        unix::{net::UnixStream, process::ExitStatusExt},
-    },
+    io,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
     process::ExitStatus,
     time::{Duration, Instant},
 };
@@ -18,7 +15,10 @@ use rustix::{
     process::Signal,
 };
 
-use super::backoff::{Backoff, Death, Next};
+use super::{
+    backoff::{Backoff, Death, Next},
+    signals::Signals,
+};
 
 /// How long the gateway may take to finish its turns, and to store what it could not finish.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -97,45 +97,6 @@ impl Running {
     }
 }
 
-/// The signals that the supervisor acts on, each as a byte in a socket.
-pub struct Signals {
-    stop: UnixStream,
-    interrupt: UnixStream,
-    /// A terminal's Ctrl-C goes to the chat too, which acts on it instead.
-    ignore_interrupt: bool,
-}
-
-impl Signals {
-    /// From now on these signals no longer end the process.
-    pub fn take(ignore_interrupt: bool) -> anyhow::Result<Self> {
-        use signal_hook::{
-            consts::{SIGHUP, SIGINT, SIGTERM},
-            low_level::pipe::register,
-        };
-        let (stop, tell_stop) = UnixStream::pair()?;
-        let (interrupt, tell_interrupt) = UnixStream::pair()?;
-        register(SIGTERM, tell_stop.try_clone()?)?;
-        register(SIGHUP, tell_stop)?;
-        register(SIGINT, tell_interrupt)?;
-        for socket in [&stop, &interrupt] {
-            socket.set_nonblocking(true)?;
-        }
-        Ok(Self { stop, interrupt, ignore_interrupt })
-    }
-
-    fn poll_fds(&self) -> [PollFd<'_>; 2] {
-        [PollFd::new(&self.stop, PollFlags::IN), PollFd::new(&self.interrupt, PollFlags::IN)]
-    }
-
-    /// Whether a stop was asked for since the last time.
-    fn asked(&mut self) -> bool {
-        let mut bytes = [0; 64];
-        let stop = self.stop.read(&mut bytes).is_ok_and(|n| n > 0);
-        let interrupt = self.interrupt.read(&mut bytes).is_ok_and(|n| n > 0);
-        stop || (interrupt && !self.ignore_interrupt)
-    }
-}
-
 /// Why the supervisor came to its end.
 pub enum End {
     /// It was asked to, or the chat was left.
@@ -179,19 +140,27 @@ fn watch(slots: &mut [Slot], signals: &mut Signals, mut front: Option<&mut Runni
             return Ok(End::Asked);
         }
         for slot in slots.iter_mut() {
-            if let Some(status) = slot.running.as_mut().and_then(Running::ended) {
-                let lived = slot.running.take().map(|r| r.since.elapsed()).unwrap_or_default();
-                let death = death(status);
-                match slot.backoff.died(death, lived) {
-                    Next::Start(pause) => {
-                        tracing::warn!(process = slot.name, %death, pause_ms = pause.as_millis(), "ended");
-                        slot.again = Some(Instant::now() + pause);
-                    }
-                    Next::GiveUp(reason) => return Ok(End::GaveUp { process: slot.name, reason }),
+            let ended = slot.running.as_mut().and_then(Running::ended);
+            let death = match (ended, slot.again) {
+                (Some(status), _) => Some(death(status)),
+                (None, Some(at)) if at <= Instant::now() => slot.begin().err().map(|error| {
+                    tracing::warn!(
+                        process = slot.name,
+                        error = format!("{error:#}"),
+                        "could not be started again"
+                    );
+                    Death::NotStarted
+                }),
+                _ => None,
+            };
+            let Some(death) = death else { continue };
+            let lived = slot.running.take().map(|r| r.since.elapsed()).unwrap_or_default();
+            match slot.backoff.died(death, lived) {
+                Next::Start(pause) => {
+                    tracing::warn!(process = slot.name, %death, pause_ms = pause.as_millis(), "ended");
+                    slot.again = Some(Instant::now() + pause);
                 }
-            }
-            if slot.again.is_some_and(|at| at <= Instant::now()) {
-                slot.begin()?;
+                Next::GiveUp(reason) => return Ok(End::GaveUp { process: slot.name, reason }),
             }
         }
     }

@@ -3,6 +3,8 @@
 use pulldown_cmark::Alignment;
 use unicode_width::UnicodeWidthStr;
 
+/// Cells beyond which nothing is aligned: padding could make much text out of little.
+const CELLS: usize = 2_000;
 /// Widest column that others are aligned with; a longer cell only pushes its own line.
 const WIDEST: usize = 40;
 
@@ -42,7 +44,13 @@ impl Table {
 
     /// Head, rule, rows.
     pub fn lines(&self) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        // Short rows were filled up with empty cells; those carry nothing.
+        let length = |row: &Vec<String>| row.iter().rposition(|cell| !cell.is_empty()).map_or(0, |at| at + 1);
+        let columns = self.rows.iter().map(length).max().unwrap_or(0);
+        if columns * self.rows.len() > CELLS {
+            let lines: Vec<String> = self.rows.iter().map(|row| row[..length(row)].join(" │ ")).collect();
+            return lines.join("\n");
+        }
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.width()).max().unwrap_or(0).min(WIDEST)

@@ -80,3 +80,88 @@ fn lost(method: &str, error: &EgressError) -> Lost {
     };
     Lost { delivery, message: format!("{method}: {error}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+        sync::mpsc,
+        time::Duration,
+    };
+
+    use openclaw_wire::{
+        door::{self, Door, Entry},
+        egress::REFUSED,
+        id::ChatId,
+    };
+
+    use super::*;
+    use crate::telegram::method::{ApiError, ChatAction, SendChatAction, call};
+
+    /// Reads one request and gives its head and body.
+    fn request(stream: &mut UnixStream) -> (String, String) {
+        let mut bytes = Vec::new();
+        loop {
+            let mut more = [0; 1024];
+            let read = stream.read(&mut more).expect("read");
+            assert!(read > 0, "a whole request");
+            bytes.extend_from_slice(&more[..read]);
+            let text = String::from_utf8(bytes.clone()).expect("text");
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("length");
+            if body.len() == length.parse::<usize>().expect("number") {
+                return (head.to_owned(), body.to_owned());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_go_through_egress_and_say_how_far_they_came() {
+        let (ours, theirs) = door::pair().expect("pair");
+        let (tell, seen) = mpsc::channel();
+        let answers = [
+            "HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"ok\":true,\"result\":true}".to_owned(),
+            "HTTP/1.1 429 x\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            format!("HTTP/1.1 424 x\r\n{REFUSED}: no_key\r\ncontent-length: 0\r\n\r\n"),
+            format!("HTTP/1.1 504 x\r\n{REFUSED}: no_answer\r\ncontent-length: 0\r\n\r\n"),
+            // The connection breaks after the request.
+            String::new(),
+        ];
+        let far = std::thread::spawn(move || {
+            let entry = Entry::from_fd(theirs).expect("entry");
+            for answer in answers {
+                let mut stream = entry.accept().expect("accept");
+                tell.send(request(&mut stream)).expect("told");
+                let answer = answer.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+                stream.write_all(answer.as_bytes()).expect("write");
+            }
+        });
+        let egress = Egress::new(Door::Pair(ours));
+        let bot: BotName = "main".parse().expect("name");
+        let typing =
+            SendChatAction { chat_id: ChatId(5), message_thread_id: None, action: ChatAction::Typing };
+        assert!(call(&egress, &bot, &typing).await.is_ok());
+        let (head, body) = seen.recv().expect("seen");
+        assert!(head.starts_with("POST /r/telegram/main/sendChatAction HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        assert_eq!(body, r#"{"chat_id":5,"action":"typing"}"#);
+
+        let failed = async || call(&egress, &bot, &typing).await.expect_err("fails");
+        assert_eq!(failed().await, ApiError::TooMany { retry_after: Duration::from_secs(7) });
+        assert_eq!(failed().await, ApiError::Unauthorized);
+        for _ in 0..2 {
+            let unknown = failed().await;
+            assert!(
+                matches!(unknown, ApiError::Network { delivery: Delivery::Unknown, .. }),
+                "{unknown:?}: it may have been carried out"
+            );
+        }
+        far.join().expect("far end");
+        let unsent = failed().await;
+        assert!(
+            matches!(unsent, ApiError::Network { delivery: Delivery::No, .. }),
+            "{unsent:?}: nobody is there"
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! Takes connections from the gateway, a thread for each, and answers its one request.
+//! Never more calls at once than [`CALLS`], never a call without its place.
+
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant},
+};
+
+use openclaw_confine::Report;
+use openclaw_wire::{
+    door::Entry,
+    frame,
+    runner::{Call, Failure, Outcome, Reply, Request, Task},
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{call::Jailer, skills::Skills};
+
+/// Jails at the same time: with the default limits 16 × 128 MiB.
+pub const CALLS: usize = 16;
+/// Connections at the same time, those that wait for a jail included.
+const CONNECTIONS: usize = 256;
+/// The gateway sends its request at once.
+const REQUEST: Duration = Duration::from_secs(10);
+/// A call waits this long for a place before it fails.
+const PLACE: Duration = Duration::from_secs(60);
+/// How often a waiting call looks whether the gateway still wants it.
+const LOOK: Duration = Duration::from_millis(100);
+/// A connection's thread holds a few frames on its stack, no more.
+const STACK: usize = 256 << 10;
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Runner {
+    skills: Skills,
+    jailer: Jailer,
+    report: Report,
+    skills_off: Option<String>,
+    limits: String,
+    places: Places,
+}
+
+/// Counts what is in use.
+#[derive(Debug)]
+struct Places {
+    calls: Mutex<usize>,
+    freed: Condvar,
+    connections: Mutex<usize>,
+}
+
+impl Runner {
+    /// `skills_off`: why no skill can run here, with the mend.
+    pub fn new(
+        skills: Skills,
+        jailer: Jailer,
+        report: Report,
+        skills_off: Option<String>,
+        limits: String,
+    ) -> Arc<Self> {
+        let places = Places { calls: Mutex::new(0), freed: Condvar::new(), connections: Mutex::new(0) };
+        Arc::new(Self { skills, jailer, report, skills_off, limits, places })
+    }
+
+    /// Serves until the other end of a pair is gone.
+    pub fn serve(self: &Arc<Self>, entry: &Entry) -> io::Result<()> {
+        loop {
+            let connection = match entry.accept() {
+                Ok(connection) => connection,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) if passing(&error) => {
+                    eprintln!("accept a connection of the gateway: {error}");
+                    thread::sleep(LOOK);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let Some(counted) = Counted::new(self) else {
+                eprintln!("more than {CONNECTIONS} connections at once: one was closed");
+                continue;
+            };
+            let started = thread::Builder::new().name("call".into()).stack_size(STACK).spawn(move || {
+                if let Err(error) = counted.0.answer(&connection) {
+                    eprintln!("answer the gateway: {error}");
+                }
+            });
+            if let Err(error) = started {
+                eprintln!("start a thread for a call: {error}");
+            }
+        }
+    }
+
+    fn answer(&self, connection: &UnixStream) -> io::Result<()> {
+        connection.set_read_timeout(Some(REQUEST))?;
+        match frame::read(connection)? {
+            None => Ok(()),
+            Some(Request::Status) => frame::write(
+                connection,
+                &Reply::Status {
+                    confinement: serde_json::to_value(&self.report)?,
+                    skills_off: self.skills_off.clone(),
+                    limits: self.limits.clone(),
+                },
+            ),
+            Some(Request::Call(call)) => {
+                let outcome = self.call(&call, connection);
+                // Who cancelled does not listen any more.
+                match frame::write(connection, &Reply::Finished(outcome)) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                    other => other,
+                }
+            }
+        }
+    }
+
+    fn call(&self, call: &Call, connection: &UnixStream) -> Outcome {
+        let begun = Instant::now();
+        let outcome = self.decide(call, connection);
+        let word = match &outcome {
+            Outcome::Output(text) => format!("output, {} bytes", text.len()),
+            Outcome::Failed { reason, .. } => format!("{reason:?}"),
+        };
+        // Nothing that the skill said: it may be a document's text.
+        let (id, skill) = (call.id.escape_debug(), &call.skill);
+        eprintln!("call {id} skill={skill} ended={word:?} elapsed_ms={}", begun.elapsed().as_millis());
+        outcome
+    }
+
+    fn decide(&self, call: &Call, connection: &UnixStream) -> Outcome {
+        let failed = |reason, detail: String| Outcome::Failed { reason, detail };
+        if let Some(why) = &self.skills_off {
+            return failed(Failure::NoJail, format!("skills are off: {why}"));
+        }
+        let ready = match self.skills.ready(call) {
+            Ok(ready) => ready,
+            Err(why) => return failed(Failure::Refused, why),
+        };
+        let Some(_place) = Place::wait(&self.places, connection) else {
+            return match hung_up(connection, Duration::ZERO) {
+                true => failed(Failure::Cancelled, "the gateway closed the connection".into()),
+                false => failed(Failure::NoJail, format!("{CALLS} calls run already")),
+            };
+        };
+        let task = Task { tool: call.tool.clone(), arguments: call.arguments.clone() };
+        self.jailer.run(&ready, &task, Some(connection), |_report| {
+            // If this fails the gateway is gone, and the wait notices it at once.
+            let _gone = frame::write(connection, &Reply::Started);
+        })
+    }
+}
+
+/// A place among the running calls; given back when dropped.
+struct Place<'a>(&'a Places);
+
+impl<'a> Place<'a> {
+    fn wait(places: &'a Places, connection: &UnixStream) -> Option<Self> {
+        let deadline = Instant::now() + PLACE;
+        let mut calls = lock(&places.calls);
+        while *calls >= CALLS {
+            (calls, _) =
+                places.freed.wait_timeout(calls, LOOK).unwrap_or_else(|poisoned| poisoned.into_inner());
+            if Instant::now() >= deadline || hung_up(connection, Duration::ZERO) {
+                return None;
+            }
+        }
+        *calls += 1;
+        Some(Self(places))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.calls) -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+/// A connection that was counted.
+struct Counted(Arc<Runner>);
+
+impl Counted {
+    fn new(runner: &Arc<Runner>) -> Option<Self> {
+        let mut count = lock(&runner.places.connections);
+        if *count >= CONNECTIONS {
+            return None;
+        }
+        *count += 1;
+        Some(Self(Arc::clone(runner)))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *lock(&self.0.places.connections) -= 1;
+    }
+}
+
+/// A counter is right whatever panicked beside it.
+fn lock(mutex: &Mutex<usize>) -> MutexGuard<'_, usize> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The gateway sends nothing after its request: anything to read is its end.
+fn hung_up(connection: &UnixStream, wait: Duration) -> bool {
+    let mut fds = [PollFd::new(connection, PollFlags::IN | PollFlags::RDHUP)];
+    let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+    poll(&mut fds, Some(&wait)).is_ok_and(|ready| ready > 0)
+}
+
+/// Errors of `accept` that another try may not have (accept(2)).
+fn passing(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let number = error.raw_os_error().unwrap_or(0);
+    error.kind() == io::ErrorKind::InvalidData
+        || [Errno::INTR, Errno::CONNABORTED, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
+            .iter()
+            .any(|errno| errno.raw_os_error() == number)
+}

@@ -1,0 +1,118 @@
+//! What the runner is told: its arguments and the few keys of the configuration that concern it.
+//! Never reads a key file or a conversation; the state folder is known only to keep skills out of it.
+
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use openclaw_wire::{
+    config::{Config, Profile},
+    id::SkillId,
+};
+
+/// How the runner is called.
+pub const USAGE: &str = "openclaw-runner --config FILE --state DIR --skills DIR [--skills DIR]... [--home DIR]";
+
+/// Everything that is settled before the first descriptor is opened.
+#[derive(Debug)]
+pub struct Settings {
+    /// `production`: anything that the kernel does not enforce is an error.
+    pub required: bool,
+    /// Folders that hold skill folders.
+    pub shelves: Vec<PathBuf>,
+    /// What `~` in a manifest means, without symbolic links; `None` when there is none.
+    pub home: Option<PathBuf>,
+    /// No grant may touch these: state, skills, programs.
+    pub protected: Vec<PathBuf>,
+    /// Skills that stay off.
+    pub disabled: BTreeSet<SkillId>,
+}
+
+impl Settings {
+    /// From the arguments after the program's name.
+    pub fn read(args: impl Iterator<Item = OsString>) -> anyhow::Result<Self> {
+        let given = Given::parse(args)?;
+        let config = Config::read(&given.config)?;
+        let mut shelves = given.skills;
+        shelves.extend(config.skills.folders);
+        if shelves.is_empty() {
+            bail!("no folder of skills was named; usage: {USAGE}");
+        }
+        // Symbolic links are resolved here, once, where the operator named them; a grant follows none.
+        let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
+        let shelves: Vec<PathBuf> = shelves.into_iter().map(real).collect();
+        let mut protected = shelves.clone();
+        protected.push(real(given.state));
+        protected.push(real(given.config));
+        if let Some(folder) = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from)) {
+            protected.push(real(folder));
+        }
+        Ok(Self {
+            required: config.profile == Profile::Production,
+            shelves,
+            home: given.home.or(config.skills.home).map(real),
+            protected,
+            disabled: config.skills.disabled.into_iter().collect(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Given {
+    config: PathBuf,
+    state: PathBuf,
+    skills: Vec<PathBuf>,
+    home: Option<PathBuf>,
+}
+
+impl Given {
+    fn parse(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<Self> {
+        let (mut config, mut state, mut home, mut skills) = (None, None, None, Vec::new());
+        while let Some(name) = args.next() {
+            let name = name.to_string_lossy().into_owned();
+            let value = args.next().map(PathBuf::from);
+            let value = value.with_context(|| format!("{name} wants a value; usage: {USAGE}"))?;
+            if !value.is_absolute() {
+                bail!("{name} {}: the path must be absolute", value.display());
+            }
+            match name.as_str() {
+                "--config" => config = Some(value),
+                "--state" => state = Some(value),
+                "--home" => home = Some(value),
+                "--skills" => skills.push(value),
+                _ => bail!("unknown argument {name}; usage: {USAGE}"),
+            }
+        }
+        Ok(Self {
+            config: config.with_context(|| format!("--config is missing; usage: {USAGE}"))?,
+            state: state.with_context(|| format!("--state is missing; usage: {USAGE}"))?,
+            skills,
+            home,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Given;
+
+    fn parse(line: &str) -> Result<Given, String> {
+        Given::parse(line.split_whitespace().map(Into::into)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn arguments_are_read_strictly() {
+        let good = parse("--config /c --state /s --skills /a --skills /b --home /h").expect("good");
+        assert_eq!(good.skills.len(), 2);
+        for (line, part) in [
+            ("--config /c", "--state is missing"),
+            ("--state /s", "--config is missing"),
+            ("--config", "wants a value"),
+            ("--config c --state /s", "must be absolute"),
+            ("--config /c --state /s --env X", "must be absolute"),
+            ("--config /c --state /s --env /x", "unknown argument"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+}

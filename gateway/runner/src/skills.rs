@@ -1,0 +1,227 @@
+//! The skills that this runner can run, and what each call of one may touch: from its manifest, never from the call.
+//! A folder that cannot be loaded is a refusal with its reason, not a skill less.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use openclaw_wire::{
+    runner::Call,
+    skill::{self, Manifest, PathGrant, Skill},
+};
+
+use crate::{
+    settings::Settings,
+    spec::{self, Grant, Spec},
+};
+
+/// All skills by folder; reloaded one by one when a call names a newer digest.
+#[derive(Debug)]
+pub struct Skills {
+    settings: Settings,
+    loaded: Mutex<Vec<Loaded>>,
+}
+
+#[derive(Debug, Clone)]
+struct Loaded {
+    folder: PathBuf,
+    skill: Result<Skill, String>,
+}
+
+/// A call that may start.
+#[derive(Debug)]
+pub struct Ready {
+    /// The jail.
+    pub spec: Spec,
+    /// Limits of the whole call.
+    pub limits: skill::Limits,
+}
+
+impl Skills {
+    /// Loads every folder of every shelf. A shelf that is not there is empty.
+    pub fn load(settings: Settings) -> Self {
+        let mut loaded = Vec::new();
+        for shelf in &settings.shelves {
+            let mut folders: Vec<PathBuf> = std::fs::read_dir(shelf)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.is_dir())
+                .collect();
+            folders.sort();
+            loaded.extend(folders.into_iter().map(|folder| Loaded { skill: read(&folder), folder }));
+        }
+        Self { settings, loaded: Mutex::new(loaded) }
+    }
+
+    /// `production`.
+    pub fn required(&self) -> bool {
+        self.settings.required
+    }
+
+    /// How many can be run, and why the others cannot.
+    pub fn summary(&self) -> (usize, Vec<String>) {
+        let loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let wrong = loaded.iter().filter_map(|each| each.skill.as_ref().err().cloned()).collect();
+        (loaded.iter().filter(|each| each.skill.is_ok()).count(), wrong)
+    }
+
+    /// Checks a call and says what its jail holds; an error is a refusal, for people.
+    pub fn ready(&self, call: &Call) -> Result<Ready, String> {
+        let id = &call.skill;
+        if self.settings.disabled.contains(id) {
+            return Err(format!("the skill {id} is off (skills.disabled in the configuration)"));
+        }
+        let skill = self.approved(call)?;
+        let Some(manifest) = skill.manifest else {
+            return Err(format!("the skill {id} has no skill.toml: it is instructions only and executes nothing"));
+        };
+        if !manifest.tool.iter().any(|tool| tool.name.as_str() == call.tool) {
+            return Err(format!("the skill {id} has no tool {:?}", call.tool));
+        }
+        let grants = self.grants(&manifest)?;
+        let limits = manifest.limits;
+        let spec = Spec {
+            skill: Some(spec::Skill {
+                folder: skill.folder,
+                digest: call.digest.clone(),
+                program: manifest.program,
+            }),
+            grants,
+            required: self.settings.required,
+            limits: spec::Limits {
+                memory: limits.memory.0,
+                cpu: limits.cpu.0.as_millis().div_ceil(1000).max(1) as u64,
+                processes: limits.processes,
+            },
+        };
+        Ok(Ready { spec, limits })
+    }
+
+    /// The skill with the digest that the call names: as loaded, or as it is on disk now.
+    fn approved(&self, call: &Call) -> Result<Skill, String> {
+        let named = |each: &&mut Loaded| each.folder.file_name().is_some_and(|name| name == call.skill.as_str());
+        let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut why = format!("there is no skill {}", call.skill);
+        // The same name may stand on two shelves; the digest tells which one was approved.
+        for each in loaded.iter_mut().filter(named) {
+            if !matches!(&each.skill, Ok(skill) if skill.digest == call.digest) {
+                each.skill = read(&each.folder);
+            }
+            match &each.skill {
+                Ok(skill) if skill.digest == call.digest => return Ok(skill.clone()),
+                Ok(_) => why = format!("the skill {} is not the approved one: its files have changed", call.skill),
+                Err(error) => why = error.clone(),
+            }
+        }
+        Err(why)
+    }
+
+    fn grants(&self, manifest: &Manifest) -> Result<Vec<Grant>, String> {
+        let permissions = &manifest.permissions;
+        let both = permissions.read.iter().map(|path| (path, false));
+        let mut grants = Vec::new();
+        for (path, write) in both.chain(permissions.write.iter().map(|path| (path, true))) {
+            let host = self.resolve(path)?;
+            grants.push(Grant { name: path.as_str().to_owned(), host, inside: path.inside(), write });
+        }
+        // Outer folders first, so that a folder inside another is mounted over it and keeps its own mode.
+        grants.sort_by(|a, b| a.inside.cmp(&b.inside).then(a.write.cmp(&b.write)));
+        Ok(grants)
+    }
+
+    fn resolve(&self, path: &PathGrant) -> Result<PathBuf, String> {
+        let name = path.as_str();
+        let home = match (&self.settings.home, name.starts_with("~/")) {
+            (None, true) => return Err(format!("{name}: no home folder is known; mend: set skills.home")),
+            (Some(home), _) => home.clone(),
+            (None, false) => PathBuf::new(),
+        };
+        let host = path.resolve(&home);
+        match self.settings.protected.iter().find(|kept| overlap(kept, &host)) {
+            Some(_) => Err(format!("{name} may not be given to a skill: it holds OpenClaw's own state or programs")),
+            None => Ok(host),
+        }
+    }
+}
+
+fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
+fn read(folder: &Path) -> Result<Skill, String> {
+    skill::load(folder).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use openclaw_wire::runner::Call;
+
+    use super::Skills;
+    use crate::settings::Settings;
+
+    const MANIFEST: &str = "program = \"bin/x\"\n[permissions]\nread = [\"~/docs\"]\nwrite = [\"~/docs/out\"]\n\
+        [[tool]]\nname = \"t\"\ndescription = \"d\"\neffect = \"read\"\narguments = { type = \"object\" }\n";
+
+    fn skills(root: &Path, protected: &str) -> Skills {
+        let folder = root.join("skills/one");
+        fs::create_dir_all(&folder).expect("folder");
+        fs::write(folder.join("skill.toml"), MANIFEST).expect("manifest");
+        fs::create_dir_all(root.join("skills/words")).expect("folder");
+        fs::write(root.join("skills/words/SKILL.md"), "words").expect("words");
+        Skills::load(Settings {
+            required: false,
+            shelves: vec![root.join("skills")],
+            home: Some(root.join("home")),
+            protected: vec![root.join(protected)],
+            disabled: ["off".parse().expect("id")].into_iter().collect::<BTreeSet<_>>(),
+        })
+    }
+
+    fn call(root: &Path, skill: &str, tool: &str) -> Call {
+        Call {
+            id: "1".into(),
+            skill: skill.parse().expect("id"),
+            digest: openclaw_wire::skill::digest(&root.join("skills").join(skill)).unwrap_or_default(),
+            tool: tool.into(),
+            arguments: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_call_is_ready_only_with_the_approved_digest() {
+        let dir = tempfile::tempdir().expect("dir");
+        let skills = skills(dir.path(), "state");
+        let ready = skills.ready(&call(dir.path(), "one", "t")).expect("ready");
+        let grants: Vec<_> = ready.spec.grants.iter().map(|g| (g.inside.to_str().expect("text"), g.write)).collect();
+        assert_eq!(grants, [("/files/docs", false), ("/files/docs/out", true)]);
+        let old = call(dir.path(), "one", "t");
+        fs::write(dir.path().join("skills/one/more"), "x").expect("write");
+        // The jail compares what it copied, so an approval of what was loaded does no harm here. Once the new state
+        // is approved the folder is read anew, and the old approval is void.
+        skills.ready(&call(dir.path(), "one", "t")).expect("ready");
+        assert!(skills.ready(&old).expect_err("changed").contains("have changed"));
+        for (skill, tool, part) in [
+            ("one", "other", "no tool"),
+            ("two", "t", "no skill two"),
+            ("words", "t", "instructions only"),
+            ("off", "t", "is off"),
+        ] {
+            let why = skills.ready(&call(dir.path(), skill, tool)).expect_err(skill);
+            assert!(why.contains(part), "{skill}: {why}");
+        }
+    }
+
+    #[test]
+    fn no_grant_touches_our_own_folders() {
+        for protected in ["home/docs", "home", "home/docs/state"] {
+            let dir = tempfile::tempdir().expect("dir");
+            let why = skills(dir.path(), protected).ready(&call(dir.path(), "one", "t")).expect_err(protected);
+            assert!(why.contains("may not be given"), "{protected}: {why}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What the runner tells `skill-jail`, and what it hears back: frames on one socket pair for each call.
+//! Never anything that the skill wrote: its words come through its own pipes.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Name under which `skill-jail` finds its end of the socket pair.
+pub const CONTROL: &str = "control";
+
+/// Where the skill's own folder is, in its jail.
+pub const SKILL: &str = "/skill";
+
+/// A jail to build.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Spec {
+    /// What to run; `None` to try the barriers and run nothing.
+    pub skill: Option<Skill>,
+    /// Granted folders.
+    pub grants: Vec<Grant>,
+    /// Anything that the kernel does not enforce is an error.
+    pub required: bool,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// A skill and what was approved of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Skill {
+    /// Its folder on this machine.
+    pub folder: PathBuf,
+    /// Digest that its copy in the jail must have.
+    pub digest: String,
+    /// The program, relative to the folder.
+    pub program: PathBuf,
+}
+
+/// A granted folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Grant {
+    /// As the manifest writes it, for messages: the host's path is nobody's business.
+    pub name: String,
+    /// On this machine, absolute, without symbolic links.
+    pub host: PathBuf,
+    /// In the jail.
+    pub inside: PathBuf,
+    /// May be written to.
+    pub write: bool,
+}
+
+/// What each process of the skill is held to by the kernel. The watchdog holds all of them together.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: u64,
+    /// Seconds of CPU time, rounded up.
+    pub cpu: u64,
+    /// Processes and threads.
+    pub processes: u32,
+}
+
+/// What `skill-jail` reports, in this order; the process that a line is from in brackets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// [outer] The namespaces exist; the jail's first process is this one, and its pidfd comes along.
+    Made {
+        /// In the runner's pid namespace.
+        pid: i32,
+    },
+    /// [either] Something went wrong before the skill ran. The last word.
+    NoJail {
+        /// What was attempted, on what, what the kernel said, and what mends it.
+        message: String,
+    },
+    /// [first] The skill's folder is not the approved one. The last word.
+    Changed,
+    /// [first] The skill runs, under these barriers.
+    Runs {
+        /// What the kernel enforces.
+        report: openclaw_confine::Report,
+    },
+    /// [first] The skill has ended. The last word.
+    Ended {
+        /// Its wait status (wait(2)).
+        status: i32,
+    },
+}

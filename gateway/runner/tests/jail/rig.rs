@@ -1,0 +1,206 @@
+//! A real runner with the probe as its skills, in folders of its own, reached through a door as the gateway reaches it.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use openclaw_confine::spawn::{Child, Identity, Start};
+use openclaw_wire::{
+    door::{Door, pair},
+    frame,
+    runner::{Call, Failure, Outcome, Reply, Request},
+    skill,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Limits of the probe's manifests.
+pub const MEMORY: u64 = 64 << 20;
+pub const OUTPUT: usize = 64 << 10;
+
+/// A running runner.
+pub struct Rig {
+    pub folder: tempfile::TempDir,
+    runner: Child,
+    door: Door,
+}
+
+impl Rig {
+    /// Starts one, as another user if said so. `change` sees the folders first.
+    pub fn start(identity: Option<Identity>, profile: &str, change: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::Builder::new().prefix("jail-").tempdir().unwrap();
+        let root = folder.path();
+        fs::set_permissions(root, PermissionsExt::from_mode(0o755)).unwrap();
+        for name in ["bin", "state", "home/documents/sub", "home/out", "home/secret", "skills"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        for (name, program) in
+            [("openclaw-runner", env!("CARGO_BIN_EXE_openclaw-runner")), ("skill-jail", env!("CARGO_BIN_EXE_skill-jail"))]
+        {
+            fs::copy(program, root.join("bin").join(name)).unwrap();
+        }
+        fs::write(root.join("openclaw.toml"), format!("profile = {profile:?}\n")).unwrap();
+        fs::write(root.join("home/documents/note.txt"), "a note").unwrap();
+        fs::write(root.join("home/secret/key.txt"), "test-key-not-real").unwrap();
+        let outside = root.join("home/secret/key.txt");
+        std::os::unix::fs::symlink(&outside, root.join("home/documents/absolute")).unwrap();
+        std::os::unix::fs::symlink("../secret/key.txt", root.join("home/documents/relative")).unwrap();
+        std::os::unix::fs::symlink("/proc/1/environ", root.join("home/documents/proc")).unwrap();
+        skill(root, "probe", "8");
+        change(root);
+        if let Some(Identity { uid, gid }) = identity {
+            let status = Command::new("/bin/chown").args(["-R", &format!("{uid}:{gid}")]).arg(root).status();
+            assert!(status.unwrap().success());
+        }
+
+        let (ours, theirs) = pair().unwrap();
+        let runner = Start::new(root.join("bin/openclaw-runner"))
+            .arg("--config")
+            .arg(root.join("openclaw.toml"))
+            .arg("--state")
+            .arg(root.join("state"))
+            .arg("--skills")
+            .arg(root.join("skills"))
+            .arg("--home")
+            .arg(root.join("home"))
+            .standard(2, fs::File::create(root.join("log")).unwrap().into())
+            .fd("gateway", theirs)
+            .identity(identity)
+            .spawn()
+            .unwrap();
+        Self { folder, runner, door: Door::Pair(ours) }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.runner.id()
+    }
+
+    /// What the runner says of itself.
+    pub fn status(&self) -> (Value, Option<String>) {
+        let stream = self.door.open().unwrap();
+        frame::write(&stream, &Request::Status).unwrap();
+        match frame::read(&stream).unwrap() {
+            Some(Reply::Status { confinement, skills_off, .. }) => (confinement, skills_off),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends a call and waits until the skill runs.
+    pub fn begin(&self, skill: &str, arguments: Value) -> Result<UnixStream, Outcome> {
+        let digest = skill::digest(&self.path("skills").join(skill)).unwrap_or_default();
+        self.begin_with(skill, arguments, digest)
+    }
+
+    pub fn begin_with(&self, skill: &str, arguments: Value, digest: String) -> Result<UnixStream, Outcome> {
+        let stream = self.door.open().unwrap();
+        let call = Call { id: "1".into(), skill: skill.parse().unwrap(), digest, tool: "probe".into(), arguments };
+        frame::write(&stream, &Request::Call(call)).unwrap();
+        match frame::read(&stream).unwrap() {
+            Some(Reply::Started) => Ok(stream),
+            Some(Reply::Finished(outcome)) => Err(outcome),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn call_skill(&self, skill: &str, arguments: Value) -> Outcome {
+        match self.begin(skill, arguments) {
+            Ok(stream) => finished(&stream),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// The whole call of the probe.
+    pub fn call(&self, arguments: Value) -> Outcome {
+        self.call_skill("probe", arguments)
+    }
+
+    /// What the probe answered.
+    pub fn ask(&self, arguments: Value) -> Value {
+        match self.call(arguments.clone()) {
+            Outcome::Output(text) => answer(&text),
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    /// The errno with which an act of the probe was refused.
+    pub fn errno(&self, arguments: Value) -> i32 {
+        let said = self.ask(arguments.clone());
+        let errno = said["errno"].as_i64().unwrap_or_else(|| panic!("{arguments} was not refused: {said}"));
+        errno as i32
+    }
+
+    /// Why a call failed.
+    pub fn failure(&self, arguments: Value) -> (Failure, String) {
+        match self.call(arguments.clone()) {
+            Outcome::Failed { reason, detail } => (reason, detail),
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.runner.signal(Signal::KILL).unwrap();
+        self.runner.wait().unwrap();
+    }
+}
+
+/// The last frame of a call.
+pub fn finished(stream: &UnixStream) -> Outcome {
+    match frame::read(stream).unwrap() {
+        Some(Reply::Finished(outcome)) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The probe outside every jail: what it can do where no barrier stands.
+pub fn outside(arguments: Value) -> Value {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    std::os::unix::process::CommandExt::arg0(&mut command, "skill");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).env("CANARY", "in the environment").spawn().unwrap();
+    let task = json!({ "tool": "probe", "arguments": arguments });
+    serde_json::to_writer(child.stdin.take().unwrap(), &task).unwrap();
+    let output = child.wait_with_output().unwrap();
+    answer(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// What stands in an answer of the probe.
+pub fn answer(text: &str) -> Value {
+    let answer: Value = serde_json::from_str(text).unwrap_or_else(|_| panic!("no answer: {text:?}"));
+    serde_json::from_str(answer["text"].as_str().unwrap()).unwrap()
+}
+
+/// Makes a skill out of this very program.
+pub fn skill(root: &Path, name: &str, processes: &str) {
+    let folder = root.join("skills").join(name);
+    fs::create_dir_all(folder.join("bin")).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), folder.join("bin/probe")).unwrap();
+    fs::write(folder.join("SKILL.md"), format!("---\nname: {name}\ndescription: tries to get out\n---\n")).unwrap();
+    let manifest = format!(
+        r#"program = "bin/probe"
+[permissions]
+read = ["~/documents"]
+write = ["~/out"]
+[limits]
+memory = "{MEMORY} B"
+cpu = "1 s"
+wall = "3 s"
+processes = {processes}
+output = "{OUTPUT} B"
+[[tool]]
+name = "probe"
+description = "tries to get out"
+effect = "read"
+arguments = {{ type = "object" }}
+"#
+    );
+    fs::write(folder.join("skill.toml"), manifest).unwrap();
+}
