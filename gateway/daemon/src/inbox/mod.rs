@@ -78,19 +78,20 @@ pub fn accept(
 pub fn waiting(connection: &Connection) -> rusqlite::Result<Vec<Row>> {
     connection
         .prepare("SELECT id, bot, chat, topic, body, tries FROM inbox WHERE state = 'waiting' ORDER BY id")?
-        .query_map([], |row| {
-            let bot: String = row.get(1)?;
-            let bot = bot.parse().map_err(|e| {
-                rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e))
-            })?;
-            Ok(Row {
-                id: row.get(0)?,
-                lane: Lane { bot, chat: ChatId(row.get(2)?), topic: row.get(3)? },
-                body: row.get(4)?,
-                tries: row.get(5)?,
-            })
-        })?
+        .query_map([], read)?
         .collect()
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    use rusqlite::{Error::FromSqlConversionFailure, types::Type};
+    let bot: String = row.get(1)?;
+    let bot = bot.parse().map_err(|error| FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
+    Ok(Row {
+        id: row.get(0)?,
+        lane: Lane { bot, chat: ChatId(row.get(2)?), topic: row.get(3)? },
+        body: row.get(4)?,
+        tries: row.get(5)?,
+    })
 }
 
 /// Counts a start that did not end. Called at start for the first of each lane, and after a failed turn.
@@ -114,6 +115,38 @@ pub fn dead(transaction: &Transaction<'_>, id: i64, problem: &str) -> rusqlite::
         .prepare_cached("UPDATE inbox SET state = 'dead', problem = ?2 WHERE id = ?1 AND state = 'waiting'")?
         .execute(params![id, problem])?;
     Ok(())
+}
+
+/// What was given up, newest first: number, bot, chat, when it was accepted, why.
+pub fn letters(
+    connection: &Connection,
+    limit: u32,
+) -> rusqlite::Result<Vec<(i64, String, i64, i64, String)>> {
+    connection
+        .prepare_cached(
+            "SELECT id, bot, chat, received, coalesce(problem, '') FROM inbox WHERE state = 'dead' ORDER BY id DESC LIMIT ?1",
+        )?
+        .query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
+        .collect()
+}
+
+/// Puts a dead letter back among those that wait; `None` when there is none of this number.
+pub fn revive(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Option<Row>> {
+    transaction
+        .prepare_cached(
+            "UPDATE inbox SET state = 'waiting', tries = 0, problem = NULL WHERE id = ?1 AND state = 'dead'
+             RETURNING id, bot, chat, topic, body, tries",
+        )?
+        .query_row([id], read)
+        .optional()
+}
+
+/// Deletes the text of a dead letter; its ids stay like those of any other.
+pub fn bury(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<bool> {
+    let rows = transaction
+        .prepare_cached("UPDATE inbox SET state = 'done', body = x'' WHERE id = ?1 AND state = 'dead'")?
+        .execute([id])?;
+    Ok(rows == 1)
 }
 
 /// Forgets what was dealt with long ago, a bounded number at a time. Gives how many.

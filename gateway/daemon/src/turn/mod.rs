@@ -14,6 +14,7 @@ mod fold;
 mod recover;
 mod owner;
 mod terminal;
+mod letters;
 
 use std::{
     collections::HashMap,

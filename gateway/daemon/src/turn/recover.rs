@@ -140,7 +140,8 @@ pub async fn failed(engine: &Arc<Engine>, lane: &Lane, mut items: Vec<Item>, sto
     engine.lanes.put_back(lane, items);
 }
 
-async fn give_up(engine: &Arc<Engine>, lane: &Lane, row: i64, problem: &str) {
+/// To the dead letters, and the owner is told.
+pub async fn give_up(engine: &Arc<Engine>, lane: &Lane, row: i64, problem: &str) {
     warn!(row, bot = %lane.bot, chat = %lane.chat, problem, "given up: a dead letter");
     engine.terminal.dropped(row);
     let reason = problem.to_owned();
