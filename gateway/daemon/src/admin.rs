@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use openclaw_confine::{Report, peer};
 use openclaw_wire::{
-    admin::{Approve, ChatEvent, PairCode, Problem, Queues, Say, SkillStatus, Status},
+    admin::{Approve, ChatEvent, DeadLetter, Letter, PairCode, Problem, Queues, Say, SkillStatus, Status},
     config::Updates,
 };
 use tokio::net::{UnixStream, unix::SocketAddr};
@@ -51,6 +51,7 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: Cancellation
         .route("/pair", post(pair))
         .route("/freeze", post(freeze))
         .route("/unfreeze", post(unfreeze))
+        .route("/dead-letters", get(dead_letters).post(dead_letter))
         .with_state(admin);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -228,4 +229,19 @@ async fn freeze(State(admin): Shared) -> Result<StatusCode, Failed> {
 async fn unfreeze(State(admin): Shared) -> Result<StatusCode, Failed> {
     admin.engine.unfreeze().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn dead_letters(State(admin): Shared) -> Result<Json<Vec<DeadLetter>>, Failed> {
+    Ok(Json(admin.engine.dead_letters()?))
+}
+
+async fn dead_letter(State(admin): Shared, Json(letter): Json<Letter>) -> Result<StatusCode, Failed> {
+    match admin.engine.dead_letter(&letter).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => {
+            let message = format!("there is no dead letter {:?}", letter.id);
+            let mend = "`openclaw dead-letters list` shows all".into();
+            Err(Failed(StatusCode::NOT_FOUND, Problem { message, mend }))
+        }
+    }
 }

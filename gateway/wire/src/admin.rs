@@ -7,6 +7,7 @@
 //! - `POST /approve` with [`Approve`]: answers a question that the chat asked; 204, or 410 when it has expired.
 //! - `POST /pair`: [`PairCode`].
 //! - `POST /freeze`, `POST /unfreeze`: 204.
+//! - `GET /dead-letters`: a list of [`DeadLetter`]; `POST /dead-letters` with [`Letter`]: 204, or 404.
 //!
 //! What cannot be carried out is answered with 4xx or 5xx and a [`Problem`].
 
@@ -128,6 +129,31 @@ pub struct PairCode {
     /// User names of the bots that take it, without `@`, as far as they are known.
     #[serde(default)]
     pub bots: Vec<String>,
+}
+
+/// A message or an answer that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// `in-7` for a message, `out-7` for an answer.
+    pub id: String,
+    /// Through which bot.
+    pub bot: String,
+    /// In which chat.
+    pub chat: i64,
+    /// When it was accepted or said, in seconds since 1970-01-01 UTC.
+    pub at: i64,
+    /// Why it was given up.
+    pub problem: String,
+}
+
+/// What to do with a [`DeadLetter`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Letter {
+    /// [`DeadLetter::id`].
+    pub id: String,
+    /// Try it again; else delete it.
+    pub retry: bool,
 }
 
 /// Why a request on the admin socket could not be carried out.

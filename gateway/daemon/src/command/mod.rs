@@ -15,6 +15,7 @@ pub mod chat;
 pub mod pair;
 pub mod webhook;
 pub mod freeze;
+pub mod letters;
 pub mod status;
 pub mod doctor;
 pub mod config;
@@ -54,6 +55,9 @@ enum Verb {
     Webhook(webhook::WebhookVerb),
     /// How the appliance is doing
     Status(status::StatusArgs),
+    /// Messages and answers that were given up: list, try again, delete
+    #[command(subcommand)]
+    DeadLetters(letters::LettersVerb),
     /// Stop everything until `unfreeze`
     Freeze,
     /// Let the assistant answer again
@@ -119,6 +123,7 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Chat(args) => chat::chat(&args, place),
         Verb::Pair(args) => pair::pair(place, args.json).map(done),
         Verb::Webhook(verb) => webhook::webhook(&verb, place).map(done),
+        Verb::DeadLetters(verb) => letters::letters(&verb, place).map(done),
         Verb::Freeze => freeze::freeze(place, true).map(done),
         Verb::Unfreeze => freeze::freeze(place, false).map(done),
         Verb::Status(args) => status::status(&args, place),

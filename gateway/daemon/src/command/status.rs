@@ -81,7 +81,8 @@ fn now() -> anyhow::Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("read the clock")?.as_secs())
 }
 
-fn table() -> Table {
+/// A table without lines, as all commands print.
+pub fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table

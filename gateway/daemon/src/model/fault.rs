@@ -214,7 +214,7 @@ impl Fault {
         let kind = match refusal.kind {
             RefusalKind::NoKey => Kind::NoKey,
             RefusalKind::NotAllowed | RefusalKind::PrivateAddress | RefusalKind::BadRequest => Kind::Blocked,
-            _ => Kind::Unreachable,
+            RefusalKind::Unreachable | RefusalKind::NoAnswer => Kind::Unreachable,
         };
         Self { detail: Some(format!("{}; {}", refusal.message, refusal.mend)), ..kind.into() }
     }
@@ -249,9 +249,11 @@ impl Error {
     fn read(value: &Value) -> Option<Self> {
         let flat = value["object"] == "error" || value["type"] == "error";
         let error = match &value["error"] {
-            Value::Null if flat => value,
-            Value::Null => value.get("detail").filter(|_| value.get("choices").is_none())?,
-            Value::Bool(_) => value,
+            Value::Bool(true) => value,
+            Value::Null | Value::Bool(false) if flat => value,
+            Value::Null | Value::Bool(false) => {
+                value.get("detail").filter(|_| value.get("choices").is_none())?
+            }
             error => error,
         };
         let fields = ["type", "code", "param", "message", "status", "metadata", "msg"];
@@ -434,6 +436,8 @@ mod tests {
             (r#"{"object":"error","message":"m","code":400}"#, Some(Kind::Rejected)),
             (r#"{"detail":"Not Found"}"#, Some(Kind::Server)),
             (r#"{"error":null,"choices":[]}"#, None),
+            (r#"{"error":true,"message":"rate limit"}"#, Some(Kind::Busy)),
+            (r#"{"error":false,"choices":[]}"#, None),
             (r#"{"choices":[],"detail":"x"}"#, None),
             (r#"{"type":"message_stop"}"#, None),
         ] {

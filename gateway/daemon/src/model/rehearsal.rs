@@ -93,7 +93,7 @@ fn act<'a>(content: &[Content], prompt: &'a Prompt) -> Act<'a> {
         Content::Text { text } => Some(text.as_str()),
         Content::Image { .. } | Content::Document { .. } => None,
     });
-    let text = texts.collect::<Vec<_>>().join("\n");
+    let text = without_marks(&texts.collect::<Vec<_>>().join("\n"));
     let tools: &[ToolSpec] = if prompt.tool_choice == ToolChoice::None { &[] } else { &prompt.tools };
     let tool = |name: &str| tools.iter().find(|tool| tool.name == name);
     let mut rest = text.as_str();
@@ -121,8 +121,9 @@ fn act<'a>(content: &[Content], prompt: &'a Prompt) -> Act<'a> {
             }
             _ => continue,
         };
+        let line = rest.trim_start().lines().next().unwrap_or_default();
         let argument =
-            rest.trim().trim_end_matches(['.', '?', '!']).trim_matches(['"', '\'', '`', '“', '”', '«', '»']);
+            line.trim().trim_end_matches(['.', '?', '!']).trim_matches(['"', '\'', '`', '“', '”', '«', '»']);
         if let (Some(tool), false) = (named, argument.is_empty()) {
             let mut arguments = Map::new();
             arguments.insert(first_argument(tool), argument.into());
@@ -130,6 +131,12 @@ fn act<'a>(content: &[Content], prompt: &'a Prompt) -> Act<'a> {
         }
     }
     Act::Say(explain(&text))
+}
+
+/// Without the lines that delimit data for a model.
+fn without_marks(text: &str) -> String {
+    let mark = |line: &&str| line.starts_with("<untrusted ") || line.starts_with("</untrusted>");
+    text.lines().filter(|line| !mark(line)).collect::<Vec<_>>().join("\n")
 }
 
 fn next_word(text: &str) -> Option<(&str, &str)> {
@@ -182,7 +189,7 @@ fn report(prompt: &Prompt, results: &[ToolResult]) -> String {
         format!(
             "`{}` {how}:\n{}",
             name(&result.call_id).unwrap_or("a tool"),
-            short(&words.join("\n"), 4 * ECHO)
+            short(&without_marks(&words.join("\n")), 4 * ECHO)
         )
     };
     results.iter().map(one).collect::<Vec<_>>().join("\n\n")

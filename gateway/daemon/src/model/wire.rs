@@ -104,10 +104,10 @@ pub(super) mod tests {
 
     use super::Reader;
     use crate::model::{
-        Event,
+        Event, anthropic,
         fault::Kind,
         message::{Part, Stop, Usage},
-        sse,
+        openai, sse,
     };
 
     pub fn route(api: Api, host: &str) -> ModelRoute {
@@ -150,5 +150,81 @@ pub(super) mod tests {
         let usage = reader.draft().usage;
         let answer = done.and_then(|()| std::mem::take(reader.draft()).finish());
         (shown, answer.map(|(parts, stop)| (parts, stop, usage)).map_err(|fault| fault.kind))
+    }
+
+    /// Streams that are damaged in thousands of ways, and cut into chunks anywhere, are read or refused; never a
+    /// panic, and never another answer because of the chunks.
+    #[test]
+    fn damaged_streams_are_read_or_refused() {
+        const ANTHROPIC: &str = concat!(
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9}}}\n\n",
+            "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+            "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"h\u{e9}\"}}\n\n",
+            "data: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"f\",\"input\":{}}}\n\n",
+            "data: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{}\"}}\n\n",
+            "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"output_tokens\":4}}\n\n",
+            "data: {\"type\":\"message_stop\"}\n\n",
+        );
+        const OPENAI: &str = concat!(
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"h\u{e9}\"}}]}\n\n",
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n",
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]}}]}\n\n",
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n",
+            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4}}\n\n",
+            "data: [DONE]\n\n",
+        );
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            usize::try_from(seed >> 33).unwrap_or(0) % below
+        };
+        let good = |end: &End| matches!(end, Ok((parts, Stop::ToolCalls, _)) if parts.len() == 2);
+        assert!(good(&read(anthropic::Stream::default(), ANTHROPIC).1));
+        assert!(good(&read(openai::Stream::default(), OPENAI).1));
+        for round in 0..20_000 {
+            let mut bytes = if round % 2 == 0 { ANTHROPIC } else { OPENAI }.as_bytes().to_vec();
+            for _ in 0..=random(3) {
+                let at = random(bytes.len());
+                match random(4) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => bytes.truncate(at + 1),
+                    2 => drop(bytes.drain(at..(at + random(40)).min(bytes.len()))),
+                    _ => bytes.insert(at, b"{}[]\",:\n\r0n\\"[random(12)]),
+                }
+                if bytes.is_empty() {
+                    bytes.push(b'\n');
+                }
+            }
+            let end = |chunk: usize| match round % 2 {
+                0 => read_chunks(anthropic::Stream::default(), &bytes, chunk),
+                _ => read_chunks(openai::Stream::default(), &bytes, chunk),
+            };
+            let text = |end: End| match end {
+                // Ids of calls are ours, and new each time.
+                Ok((parts, stop, usage)) => format!("{} {stop:?} {usage:?}", parts.len()),
+                Err(kind) => format!("{kind:?}"),
+            };
+            let chunk = 1 + random(50);
+            assert_eq!(text(end(usize::MAX)), text(end(chunk)), "{}", String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    fn read_chunks(mut reader: impl Reader, bytes: &[u8], chunk: usize) -> End {
+        let mut parser = sse::Parser::default();
+        let mut done = Ok(false);
+        for chunk in bytes.chunks(chunk) {
+            let fed = parser.feed(chunk, |event| {
+                if matches!(done, Ok(false)) {
+                    done = reader.event(&event, &mut |_| ());
+                }
+            });
+            fed.expect("small events");
+        }
+        let done = done.and_then(|done| if done { Ok(()) } else { reader.at_end() });
+        let usage = reader.draft().usage;
+        let answer = done.and_then(|()| std::mem::take(reader.draft()).finish());
+        answer.map(|(parts, stop)| (parts, stop, usage)).map_err(|fault| fault.kind)
     }
 }

@@ -208,6 +208,11 @@ pub fn revive(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<bool> 
     Ok(changed > 0)
 }
 
+/// Deletes a message that was given up.
+pub fn discard(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<bool> {
+    Ok(transaction.prepare_cached("DELETE FROM outbox WHERE id = ?1 AND state = 'dead'")?.execute([id])? > 0)
+}
+
 /// What a crash left behind: rows in `sending` may have been delivered and are marked, except edits, which can be
 /// repeated unseen. Gives every chat with something to send. Run once, before anything is enqueued.
 pub(super) fn recover(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(BotName, ChatId)>> {

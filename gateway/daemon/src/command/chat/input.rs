@@ -60,7 +60,7 @@ impl Input {
     /// A line that comes while a turn runs; `None` once, at the end of the input. Waits for ever when there is nothing
     /// to wait for, or when enough lines wait already and no question is open.
     pub async fn during_turn(&mut self, asked: bool) -> Option<String> {
-        if (self.ended && !asked) || (self.kept.len() >= AHEAD && !asked) {
+        if !asked && (self.ended || self.kept.len() >= AHEAD) {
             return std::future::pending().await;
         }
         let line = self.lines.recv().await;

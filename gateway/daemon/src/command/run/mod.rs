@@ -22,14 +22,16 @@ mod backoff;
 mod folder;
 mod keys;
 mod programs;
+mod signals;
 mod sockets;
 mod supervise;
 
 use super::{fault::Fault, place::Place};
 use account::Account;
 use programs::Programs;
+use signals::Signals;
 use sockets::Sockets;
-use supervise::{End, Signals, supervise};
+use supervise::{End, supervise};
 
 /// Options of `openclaw run`.
 #[derive(Args)]

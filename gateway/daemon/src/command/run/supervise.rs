@@ -2,11 +2,8 @@
 //! the kernel ends a child when the thread that started it ends.
 
 use std::{
-    io::{self, Read},
-    os::{
-        fd::AsFd,
-        unix::{net::UnixStream, process::ExitStatusExt},
-    },
+    io,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
     process::ExitStatus,
     time::{Duration, Instant},
 };
@@ -18,7 +15,10 @@ use rustix::{
     process::Signal,
 };
 
-use super::backoff::{Backoff, Death, Next};
+use super::{
+    backoff::{Backoff, Death, Next},
+    signals::Signals,
+};
 
 /// How long the gateway may take to finish its turns, and to store what it could not finish.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -94,45 +94,6 @@ impl Running {
 
     fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
-    }
-}
-
-/// The signals that the supervisor acts on, each as a byte in a socket.
-pub struct Signals {
-    stop: UnixStream,
-    interrupt: UnixStream,
-    /// A terminal's Ctrl-C goes to the chat too, which acts on it instead.
-    ignore_interrupt: bool,
-}
-
-impl Signals {
-    /// From now on these signals no longer end the process.
-    pub fn take(ignore_interrupt: bool) -> anyhow::Result<Self> {
-        use signal_hook::{
-            consts::{SIGHUP, SIGINT, SIGTERM},
-            low_level::pipe::register,
-        };
-        let (stop, tell_stop) = UnixStream::pair()?;
-        let (interrupt, tell_interrupt) = UnixStream::pair()?;
-        register(SIGTERM, tell_stop.try_clone()?)?;
-        register(SIGHUP, tell_stop)?;
-        register(SIGINT, tell_interrupt)?;
-        for socket in [&stop, &interrupt] {
-            socket.set_nonblocking(true)?;
-        }
-        Ok(Self { stop, interrupt, ignore_interrupt })
-    }
-
-    fn poll_fds(&self) -> [PollFd<'_>; 2] {
-        [PollFd::new(&self.stop, PollFlags::IN), PollFd::new(&self.interrupt, PollFlags::IN)]
-    }
-
-    /// Whether a stop was asked for since the last time.
-    fn asked(&mut self) -> bool {
-        let mut bytes = [0; 64];
-        let stop = self.stop.read(&mut bytes).is_ok_and(|n| n > 0);
-        let interrupt = self.interrupt.read(&mut bytes).is_ok_and(|n| n > 0);
-        stop || (interrupt && !self.ignore_interrupt)
     }
 }
 

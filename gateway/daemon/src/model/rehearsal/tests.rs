@@ -33,6 +33,10 @@ fn words_become_acts() {
         ("call send_mail {\"to\": \"a\"} thanks", call("send_mail", json!({"to": "a"}))),
         ("call list_documents", call("list_documents", json!({}))),
         ("call send_mail {broken", call("send_mail", json!({}))),
+        (
+            "<untrusted source=\"user 5\">\nread a b.txt\nthanks\n</untrusted>",
+            call("read_document", json!({"path": "a b.txt"})),
+        ),
         ("count 3", Act::Count(3)),
         ("count 99999999", Act::Count(600)),
     ] {
