@@ -77,7 +77,7 @@ build: release ## The finished programs and skills, in target/dist
 	@install -m 755 $(PROGRAMS:%=target/release/%) $(DIST).new/bin/
 	@for skill in $(SKILLS); do \
 	  to=$(DIST).new/skills/$$skill; \
-	  install -D -m 755 target/release/skill-$$skill $$to/bin/$$skill; \
+	  install -D -m 755 target/release/$$skill $$to/bin/$$skill; \
 	  install -m 644 gateway/skills/$$skill/skill.toml gateway/skills/$$skill/SKILL.md $$to/; \
 	done
 	@rm -rf $(DIST) && mv $(DIST).new $(DIST)
