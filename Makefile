@@ -13,6 +13,8 @@ TESTS := $(sort claims $(basename $(notdir $(wildcard gateway/*/tests/*.rs gatew
   $(notdir $(patsubst %/main.rs,%,$(wildcard gateway/*/tests/*/main.rs gateway/skills/*/tests/*/main.rs))))
 # Seconds for each fuzz target in `make check`; `make fuzz SECONDS_EACH=600` for a longer hunt.
 SECONDS_EACH ?= 20
+# Options of `make bench`, such as --full, --json or --only=cost.
+BENCH ?=
 
 # A release build leaves no trace of where or when it was made, so that two of them are equal bit for bit: the paths of
 # project, crates and toolchain are replaced in Rust and in C, and the only time in it is this one (2026-01-01 UTC).
@@ -54,10 +56,10 @@ check: ## Everything that CI runs: lints, dependencies, all tests, third parties
 	@$(MAKE) fuzz
 	@$(MAKE) advisories
 
-bench: ## Measure speed and memory, as ratios within one run
+bench: ## Measure speed and memory, as ratios within one run (BENCH=--full: 100,000 messages)
 	@.ci/needs build
 	@$(MAKE) build
-	OPENCLAW_DIST=$(CURDIR)/$(DIST) cargo run --release --locked -p openclaw-tests --bin bench
+	OPENCLAW_DIST=$(CURDIR)/$(DIST) cargo run --quiet --profile measure --locked -p openclaw-tests --bin bench -- $(BENCH)
 
 fmt: ## Format the code
 	cargo fmt --all
@@ -99,6 +101,7 @@ advisories: ## Known vulnerabilities of the dependencies, where the advisory dat
 	@.ci/advisories
 
 peers: ## Third parties: Bot API schema, other bot libraries, model SDKs and mocks, a real local model
+	@.ci/needs peers
 	$(call step,third parties)
 	tests/peers/install
 	cargo test --workspace --locked --test peers

@@ -10,7 +10,8 @@ use openclaw_wire::{
 };
 
 /// How the runner is called.
-pub const USAGE: &str = "openclaw-runner --config FILE --state DIR --skills DIR [--skills DIR]... [--home DIR]";
+pub const USAGE: &str =
+    "openclaw-runner --config FILE --state DIR --skills DIR [--skills DIR]... [--home DIR]";
 
 /// Everything that is settled before the first descriptor is opened.
 #[derive(Debug)]
@@ -39,7 +40,10 @@ impl Settings {
         }
         // Symbolic links are resolved here, once, where the operator named them; a grant follows none.
         let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
-        let shelves: Vec<PathBuf> = shelves.into_iter().map(real).collect();
+        let mut shelves: Vec<PathBuf> = shelves.into_iter().map(real).collect();
+        // The supervisor may have passed on what the configuration names too.
+        let mut seen = BTreeSet::new();
+        shelves.retain(|shelf| seen.insert(shelf.clone()));
         let mut protected = shelves.clone();
         protected.push(real(given.state));
         protected.push(real(given.config));

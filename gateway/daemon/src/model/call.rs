@@ -14,7 +14,7 @@ use super::{
     anthropic,
     draft::Draft,
     fault::{Fault, Kind, plain},
-    message::{Part, Prompt, Stop, Usage},
+    message::{Part, Prompt, Stop, ToolChoice, Usage},
     openai::{self, Dialect},
     reading::{self, Reading},
     retry::Advice,
@@ -82,7 +82,21 @@ pub(super) async fn once(
     let answer = result.and_then(|()| std::mem::take::<Draft>(reader.draft()).finish());
     let (parts, stop) =
         answer.map_err(|fault| Fault { status: Some(status), request: request_id, ..fault })?;
-    Ok(Reply { parts, stop })
+    Ok(if may_call(prompt) { Reply { parts, stop } } else { words_alone(parts, stop) })
+}
+
+fn may_call(prompt: &Prompt) -> bool {
+    prompt.tool_choice != ToolChoice::None && !prompt.tools.is_empty()
+}
+
+/// Some servers let a model call although it was told not to. Where it said something as well, that is the answer.
+fn words_alone(mut parts: Vec<Part>, stop: Stop) -> Reply {
+    let words = |part: &Part| matches!(part, Part::Text { text } if !text.trim().is_empty());
+    if stop != Stop::ToolCalls || !parts.iter().any(words) {
+        return Reply { parts, stop };
+    }
+    parts.retain(|part| !matches!(part, Part::ToolCall(_)));
+    Reply { parts, stop: Stop::End }
 }
 
 fn request(route: &ModelRoute, body: Bytes) -> Result<Request<Full<Bytes>>, Fault> {

@@ -214,7 +214,7 @@ impl Fault {
         let kind = match refusal.kind {
             RefusalKind::NoKey => Kind::NoKey,
             RefusalKind::NotAllowed | RefusalKind::PrivateAddress | RefusalKind::BadRequest => Kind::Blocked,
-            _ => Kind::Unreachable,
+            RefusalKind::Unreachable | RefusalKind::NoAnswer => Kind::Unreachable,
         };
         Self { detail: Some(format!("{}; {}", refusal.message, refusal.mend)), ..kind.into() }
     }

@@ -50,6 +50,20 @@ pub enum Kind {
     Other(String),
 }
 
+impl Kind {
+    /// Its name, for the log.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Message(_) => "message",
+            Self::Edited(_) => "edited_message",
+            Self::Callback(_) => "callback_query",
+            Self::Stopped(_) => "stopped_message_generation",
+            Self::Membership { .. } => "my_chat_member",
+            Self::Other(name) => name,
+        }
+    }
+}
+
 /// A chat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Chat {

@@ -76,15 +76,13 @@ impl Conversation {
     }
 }
 
-/// Whether stored labels hold one that is not a person's or the operator's.
-fn tainted(labels: &str) -> bool {
+/// Whether stored labels hold one that taints, or can't be read.
+pub fn tainted(labels: &str) -> bool {
     if labels.is_empty() {
         return false;
     }
     match serde_json::from_str::<Vec<Label>>(labels) {
-        Ok(labels) => {
-            labels.iter().any(|label| matches!(label.integrity, crate::policy::Integrity::Untrusted(_)))
-        }
+        Ok(labels) => labels.iter().any(|label| label.integrity.taints()),
         Err(_) => true,
     }
 }

@@ -37,7 +37,7 @@ use crate::{
     ingress::{Inbox, Incoming, NotStored, Verified},
     model::Models,
     outbox,
-    session::{Access, BotIdentity},
+    session::{Access, BotIdentity, pairing::Guesses},
     skill::{Catalog, Executor},
     store::{Store, StoreError},
     telegram::{
@@ -77,6 +77,7 @@ pub struct Engine {
     pub terminal: Terminal,
     access: RwLock<Arc<Access>>,
     bots: Mutex<HashMap<BotName, BotIdentity>>,
+    guesses: Guesses,
     lanes: lanes::Lanes,
     turns: Semaphore,
     frozen: AtomicBool,
@@ -123,6 +124,7 @@ impl Engine {
             models: parts.models,
             access: RwLock::new(Arc::new(access)),
             bots: Mutex::default(),
+            guesses: Guesses::default(),
             lanes: lanes::Lanes::default(),
             turns,
             frozen: AtomicBool::new(frozen),
@@ -219,13 +221,30 @@ impl Engine {
         }
     }
 
-    /// Marks rows as dealt with; if the disk does not take it, they are dealt with again after the next start.
+    /// Marks rows as dealt with. While the disk does not take it, that is tried again behind the caller's back; if the
+    /// process ends before it did, they are dealt with again after the next start.
     async fn settle(&self, rows: Vec<i64>) {
         rows.iter().for_each(|row| self.terminal.dropped(*row));
-        let written = self.store.write(move |tx| rows.iter().try_for_each(|row| inbox::done(tx, *row))).await;
-        if let Err(error) = written {
-            warn!(%error, "could not mark updates as done");
-        }
+        let rows: Arc<[i64]> = rows.into();
+        let (store, stopping) = (self.store.clone(), self.stopping.clone());
+        let again = rows.clone();
+        let write = move |store: Store, rows: Arc<[i64]>| async move {
+            store.write(move |tx| rows.iter().try_for_each(|row| inbox::done(tx, *row))).await
+        };
+        let Err(error) = write(self.store.clone(), rows).await else { return };
+        warn!(%error, "could not mark updates as done; trying again");
+        self.tasks.spawn(async move {
+            let mut pause = recover::PAUSE;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => pause = (2 * pause).min(recover::LONGEST_PAUSE),
+                    () = stopping.cancelled() => return,
+                }
+                if write(store.clone(), again.clone()).await.is_ok() {
+                    return;
+                }
+            }
+        });
     }
 }
 
@@ -242,27 +261,33 @@ impl Inbox for Arc<Engine> {
                     known.push((Lane { bot: incoming.bot, chat, topic }, incoming.update, incoming.body))
                 }
                 None => {
-                    info!(bot = %incoming.bot, kind = ?incoming.update.kind, "an update that nobody asked for")
+                    info!(bot = %incoming.bot, kind = incoming.update.kind.name(), "an update that nobody asked for")
                 }
             }
         }
-        let stored = self
-            .store
-            .write(move |tx| {
-                known
-                    .into_iter()
-                    .map(|(lane, update, body)| {
-                        let row = inbox::accept(tx, &lane, update.id, &body, now)?;
-                        Ok(row.map(|row| (lane, Item { row, update })))
-                    })
-                    .collect::<rusqlite::Result<Vec<_>>>()
-            })
-            .await
-            .map_err(|error| NotStored(error.to_string()))?;
-        for (lane, item) in stored.into_iter().flatten() {
-            self.route(lane, item);
-        }
-        Ok(())
+        let engine = Arc::clone(self);
+        // A task of its own: the sender may hang up meanwhile, which drops our caller. A row that is committed and not
+        // routed would wait until the next start, because its repetition is known already.
+        let storing = self.tasks.spawn(async move {
+            let stored = engine
+                .store
+                .write(move |tx| {
+                    known
+                        .into_iter()
+                        .map(|(lane, update, body)| {
+                            let row = inbox::accept(tx, &lane, update.id, &body, now)?;
+                            Ok(row.map(|row| (lane, Item { row, update })))
+                        })
+                        .collect::<rusqlite::Result<Vec<_>>>()
+                })
+                .await
+                .map_err(|error| NotStored(error.to_string()))?;
+            for (lane, item) in stored.into_iter().flatten() {
+                engine.route(lane, item);
+            }
+            Ok(())
+        });
+        storing.await.unwrap_or_else(|_| Err(NotStored("the gateway ends".into())))
     }
 }
 

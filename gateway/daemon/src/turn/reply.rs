@@ -1,6 +1,9 @@
 //! Where an answer goes: to the outbox, with typing and a draft while it is made; or to the operator's terminal.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use openclaw_wire::admin::ChatEvent;
 use tokio::sync::mpsc;
@@ -12,6 +15,9 @@ use crate::{
     outbox::{live::Live, markup, rows::Outgoing},
     telegram::update::Message,
 };
+
+/// Longest time for a terminal to take the end of an answer.
+const TERMINAL_TAKES: Duration = Duration::from_secs(5);
 
 /// One answer on its way.
 pub struct Reply {
@@ -33,8 +39,12 @@ impl Reply {
         let reply_to = (lane.chat.0 < 0).then_some(message.message_id);
         let topic = (lane.topic != 0).then_some(lane.topic);
         let telegram = lane.bot.as_str() != TERMINAL;
+        let live = telegram.then(|| engine.sender.live(lane.bot.clone(), lane.chat, topic, reply_to));
+        if let Some(live) = &live {
+            engine.lanes.shown_in(lane, live.draft_id());
+        }
         Self {
-            live: telegram.then(|| engine.sender.live(lane.bot.clone(), lane.chat, topic, reply_to)),
+            live,
             reply_to,
             terminal: engine.terminal.take(row),
             ..Self::plain(lane, row)
@@ -123,10 +133,14 @@ impl Reply {
                 true => ChatEvent::Error(text.to_owned()),
                 false => ChatEvent::Done(true),
             };
-            if !failed && !streamed {
-                let _ = terminal.send(ChatEvent::Text(text.to_owned())).await;
-            }
-            let _ = terminal.send(last).await;
+            let tell = async {
+                if !failed && !streamed {
+                    let _ = terminal.send(ChatEvent::Text(text.to_owned())).await;
+                }
+                let _ = terminal.send(last).await;
+            };
+            // A terminal that nobody reads must not hold the lane.
+            let _ = tokio::time::timeout(TERMINAL_TAKES, tell).await;
         } else {
             engine.sender.wake(&self.lane.bot, self.lane.chat);
         }

@@ -103,11 +103,13 @@ pub async fn think(
         spent: 0,
     };
     if !begun {
+        desk.conversation.tainted |= user.1.iter().any(|label| label.integrity.taints());
         desk.push(user.0, &user.1);
     }
     tokio::select! {
-        result = desk.until_words() => result?,
+        biased;
         () = stop.cancelled() => desk.stopped(),
+        result = desk.until_words() => result?,
     }
     Ok(desk.thought)
 }
@@ -215,7 +217,7 @@ impl Desk<'_> {
         let mut results: Vec<Option<(ToolResult, Label)>> = Vec::new();
         let mut ready: Vec<(usize, Ready<'_>)> = Vec::new();
         for (at, call) in calls.iter().enumerate() {
-            let id = format!("{}-{}", self.row, call.id);
+            let id = format!("{}{}", calls_of(self.row), call.id);
             match self.prepare(call, &id).await? {
                 Ok((grant, effect)) => {
                     ready.push((at, Ready { call, id, effect, grant }));
@@ -234,7 +236,7 @@ impl Desk<'_> {
             results[at] = Some(self.execute(one).await?);
         }
         let (results, labels): (Vec<_>, Vec<_>) = results.into_iter().flatten().unzip();
-        self.conversation.tainted |= labels.iter().any(|label| !label.integrity.trusted());
+        self.conversation.tainted |= labels.iter().any(|label| label.integrity.taints());
         self.push(Turn::ToolResults { results }, &labels);
         self.store().await
     }
@@ -326,7 +328,8 @@ impl Desk<'_> {
             content: vec![Content::text(mark::plain(text))],
             is_error,
         };
-        (result, Label::said(crate::policy::Integrity::Operator))
+        // A note of ours, but it may repeat what the model wrote into the call: never better than the model's words.
+        (result, Label::model(self.conversation.tainted))
     }
 
     fn push(&mut self, turn: Turn, labels: &[Label]) {
@@ -377,6 +380,11 @@ impl Desk<'_> {
         self.thought.outcome = "stopped";
         self.thought.text = String::new();
     }
+}
+
+/// What the ids of all calls of a message begin with.
+pub fn calls_of(row: i64) -> String {
+    format!("{row}-")
 }
 
 fn has_calls(turn: &Turn) -> bool {
