@@ -64,8 +64,10 @@ fuzz_target!(|data: &[u8]| {
     let document = document(data);
     for links in [true, false] {
         let rich = markdown(&document, &|_| links);
-        for limit in [MESSAGE, 1 + data.len() % 300] {
-            check(&rich, limit, links);
+        check(&rich, MESSAGE, links);
+        // Thousands of tiny parts would only cost time.
+        if rich.text().len() < 2_000 {
+            check(&rich, 1 + data.len() % 300, links);
         }
     }
 });
