@@ -115,7 +115,10 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
-    let catalog = Catalog::load(&args.skills, &config.skills.disabled);
+    // As the runner does: what was named at the start, then what the configuration names besides.
+    let mut folders = args.skills.clone();
+    folders.extend(config.skills.folders.iter().filter(|folder| !args.skills.contains(folder)).cloned());
+    let catalog = Catalog::load(&folders, &config.skills.disabled);
     for (name, problem) in catalog.problems() {
         warn!(name, problem, "a skill was not loaded");
     }

@@ -41,10 +41,7 @@ fn run() -> anyhow::Result<()> {
     let entry = Entry::from_fd(gateway).context("use the gateway's socket")?;
     drop(inherited);
 
-    namespaces::leave_root().context(
-        "leave root for a user namespace; mend: do not start it as root, or allow user namespaces \
-         (sysctl user.max_user_namespaces)",
-    )?;
+    let left_root = namespaces::leave_root();
     let jailer = Jailer::new(open_jail()?);
     let skills = Skills::load(settings);
     let required = skills.required();
@@ -57,7 +54,14 @@ fn run() -> anyhow::Result<()> {
         paths: std::env::var_os("NOTIFY_SOCKET").is_some(),
         ..Profile::default()
     })?;
-    let skills_off = match try_jail(&jailer, required) {
+    let trial = match left_root {
+        Ok(()) => try_jail(&jailer, required),
+        Err(error) => Err(format!(
+            "leave root for a user namespace: {error}; mend: start it as an ordinary user, or allow user namespaces \
+             (sysctl user.max_user_namespaces > 0)"
+        )),
+    };
+    let skills_off = match trial {
         Ok(jail) => {
             add(&mut report, jail);
             None

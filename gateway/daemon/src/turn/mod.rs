@@ -305,3 +305,6 @@ fn now_ms() -> i64 {
 fn today() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,12 +43,7 @@ impl Reply {
         if let Some(live) = &live {
             engine.lanes.shown_in(lane, live.draft_id());
         }
-        Self {
-            live,
-            reply_to,
-            terminal: engine.terminal.take(row),
-            ..Self::plain(lane, row)
-        }
+        Self { live, reply_to, terminal: engine.terminal.take(row), ..Self::plain(lane, row) }
     }
 
     /// Of something that takes no time.

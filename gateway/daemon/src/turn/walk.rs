@@ -93,7 +93,8 @@ async fn take(
 
     let conversation = before(engine, lane, rows[0])?;
     let mut reply = Reply::begin(engine, lane, rows[0], messages[0]);
-    let thought = think::think(engine, lane, rows[0], who, conversation, (user, labels), &reply, stop).await?;
+    let thought =
+        think::think(engine, lane, rows[0], who, conversation, (user, labels), &reply, stop).await?;
     reply.complete().await;
     let outcome = thought.outcome;
     end(engine, lane, rows, thought, reply).await?;

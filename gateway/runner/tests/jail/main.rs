@@ -12,13 +12,14 @@ use std::{
     io::Read,
     net::TcpListener,
     os::unix::net::UnixListener,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use openclaw_confine::spawn::Identity;
 use openclaw_wire::runner::{Failure, Outcome};
-use rig::{OUTPUT, Rig, answer, finished, outside, skill};
-use serde_json::{Value, json};
+use rig::{OUTPUT, Rig, Setup, answer, outside, skill};
+use serde_json::json;
 
 fn files(rig: &Rig) {
     assert_eq!(rig.ask(json!({ "act": "read", "path": "/files/documents/note.txt" }))["ok"], "a note");
@@ -179,7 +180,6 @@ fn programs(rig: &Rig) {
 fn limits(rig: &Rig) {
     let failure = |act: &str| rig.failure(json!({ "act": act }));
     for (act, reason) in [
-        ("sleep", Failure::Time),
         ("spin", Failure::Cpu),
         ("spin_many", Failure::Cpu),
         ("flood", Failure::Output),
@@ -190,6 +190,10 @@ fn limits(rig: &Rig) {
         let (got, detail) = failure(act);
         assert_eq!(got, reason, "{act}: {detail}");
         assert!(!detail.is_empty());
+    }
+    match rig.call_skill("brief", json!({ "act": "sleep" })) {
+        Outcome::Failed { reason: Failure::Time, detail } => assert_eq!(detail, "longer than 1000 ms"),
+        other => panic!("{other:?}"),
     }
     let filled = rig.ask(json!({ "act": "fill_tmp" }));
     assert_eq!(filled["errno"], libc::ENOSPC, "{filled}");
@@ -281,7 +285,7 @@ fn refusals(rig: &Rig) {
 /// Hundreds of calls, many at once: no process, descriptor, mount or file is left, and no call gets another's answer.
 fn many_calls(rig: &Rig) {
     let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
-    let before = (mounts(), names("/tmp"));
+    let before = (mounts(), files_below(rig.folder.path()));
     std::thread::scope(|scope| {
         for worker in 0..6 {
             scope.spawn(move || {
@@ -305,7 +309,7 @@ fn many_calls(rig: &Rig) {
         assert!(Instant::now() < end, "{} jails, {} threads", jails(rig), threads_of(rig.pid()));
         std::thread::sleep(Duration::from_millis(20));
     }
-    let after = (mounts(), names("/tmp"));
+    let after = (mounts(), files_below(rig.folder.path()));
     assert_eq!(before, after);
 }
 
@@ -322,11 +326,13 @@ fn the_status_tells_all(rig: &Rig) {
     }
 }
 
-/// Processes that descend from the runner, zombies included.
+/// How many processes descend from the runner, zombies included.
 fn jails(rig: &Rig) -> usize {
-    let mut found = 0;
-    let mut open = vec![rig.pid()];
-    let all: Vec<(u32, u32)> = fs::read_dir("/proc")
+    tree(rig.pid()).len()
+}
+
+fn tree(root: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
         .unwrap()
         .flatten()
         .filter_map(|entry| {
@@ -337,11 +343,11 @@ fn jails(rig: &Rig) -> usize {
             Some((pid, parent))
         })
         .collect();
+    let (mut found, mut open) = (Vec::new(), vec![root]);
     while let Some(pid) = open.pop() {
-        for (child, _) in all.iter().filter(|(_, parent)| *parent == pid) {
-            found += 1;
-            open.push(*child);
-        }
+        let children = parents.iter().filter(|(_, parent)| *parent == pid).map(|(child, _)| *child);
+        found.extend(children.clone());
+        open.extend(children);
     }
     found
 }
@@ -350,11 +356,98 @@ fn threads_of(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
 }
 
-/// What is in a folder, but for other tests' folders.
-fn names(folder: &str) -> Vec<String> {
-    let names =
-        fs::read_dir(folder).unwrap().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.contains("openclaw") || name.contains("skill")).collect()
+/// Everything below a folder, by name.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        found.push(entry.path());
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files_below(&entry.path()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A grant's folder changes places with a link, again and again: no byte of the link's target comes out (incident 68).
+fn a_racing_link_wins_nothing(rig: &Rig) {
+    let (folder, link) = (rig.path("home/raced"), rig.path("home/raced-link"));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                rustix::fs::renameat_with(rustix::fs::CWD, &folder, rustix::fs::CWD, &link, exchange)
+                    .unwrap();
+            }
+        });
+        let (mut ran, mut refused) = (0, 0);
+        for _ in 0..40 {
+            match rig.call_skill("raced", json!({ "act": "read", "path": "/files/raced/key.txt" })) {
+                Outcome::Output(text) => {
+                    assert_eq!(answer(&text)["errno"], libc::ENOENT, "{text}");
+                    ran += 1;
+                }
+                Outcome::Failed { reason: Failure::NoJail, detail } => {
+                    assert!(detail.contains("symbolic link"), "{detail}");
+                    refused += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        println!("    {ran} calls saw the folder, {refused} saw the link");
+    });
+}
+
+/// When the runner dies, every jail dies with it.
+fn the_runner_is_killed(setup: Setup) {
+    let mut rig = Rig::start(setup, |_| ());
+    let stream = rig.begin("probe", json!({ "act": "spin_many" })).unwrap();
+    let all = tree(rig.pid());
+    assert!(all.len() >= 3, "outer, first, skill: {all:?}");
+    rig.kill();
+    let end = Instant::now() + Duration::from_secs(10);
+    while all.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+        assert!(Instant::now() < end, "a process of the jail outlived the runner");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(stream);
+}
+
+/// Where the kernel lacks one of the three, no skill runs, and the reason with its mend is there to be read (incident 77).
+fn a_missing_layer_turns_skills_off(setup: Setup) {
+    for (call, errno, word) in [
+        (libc::SYS_unshare, libc::EPERM, "namespaces"),
+        (libc::SYS_landlock_create_ruleset, libc::ENOSYS, "Landlock"),
+        (libc::SYS_seccomp, libc::EINVAL, "seccomp"),
+    ] {
+        let rig = Rig::start(Setup { without: Some((call, errno)), ..setup }, |_| ());
+        let (_, off) = rig.status();
+        let off = off.unwrap_or_else(|| panic!("skills run without {word}"));
+        assert!(off.contains(word) || off.contains("user namespace"), "{word}: {off}");
+        assert!(word == "seccomp" || off.contains("mend"), "{word}: {off}");
+        let (reason, detail) = rig.failure(json!({ "act": "echo", "value": 1 }));
+        assert_eq!(reason, Failure::NoJail);
+        assert!(detail.contains("skills are off"), "{detail}");
+    }
+}
+
+/// Production: the runner does not start with less than it asks for.
+fn production(setup: Setup, root: bool) {
+    let setup = Setup { production: true, ..setup };
+    let without = Some((libc::SYS_landlock_create_ruleset, libc::ENOSYS));
+    let log = Rig::start(Setup { without, ..setup }, |_| ()).refuses_to_start();
+    assert!(log.contains("landlock-tcp") && log.contains("mend:"), "{log}");
+    if root && setup.identity.is_none() {
+        let rig = Rig::start(setup, |_| ());
+        assert_eq!(rig.status().1, None);
+        assert_eq!(rig.ask(json!({ "act": "echo", "value": 1 })), 1);
+    } else {
+        // Nobody took the bounding set from this user: systemd would have.
+        let log = Rig::start(setup, |_| ()).refuses_to_start();
+        assert!(log.contains("capabilities") && log.contains("CapabilityBoundingSet="), "{log}");
+    }
 }
 
 type Case = (&'static str, fn(&Rig));
@@ -372,63 +465,95 @@ const CASES: &[Case] = &[
     ("nothing_stays", nothing_stays),
     ("cancelled", cancelled),
     ("refusals", refusals),
+    ("a_racing_link_wins_nothing", a_racing_link_wins_nothing),
     ("many_calls", many_calls),
 ];
 
 /// The kernel limits the processes of nobody's root.
 const ORDINARY: &[Case] = &[("process_limit", process_limit)];
 
-fn more_skills(root: &std::path::Path) {
-    for name in ["missing", "linked", "state", "script"] {
-        skill(root, name, "8");
+fn more_skills(root: &Path) {
+    for (name, grant) in [
+        ("missing", "~/nowhere"),
+        ("linked", "~/link"),
+        ("state", "~/state"),
+        ("raced", "~/raced"),
+        ("brief", "~/documents"),
+        ("script", "~/documents"),
+    ] {
+        skill(root, name);
         let manifest = root.join("skills").join(name).join("skill.toml");
         let text = fs::read_to_string(&manifest).unwrap();
-        let grant = match name {
-            "missing" => "~/nowhere",
-            "linked" => "~/link",
-            "state" => "~/state",
-            _ => "~/documents",
-        };
         fs::write(&manifest, text.replace("~/documents", grant)).unwrap();
+        if name == "brief" {
+            fs::write(&manifest, text.replace("wall = \"60 s\"", "wall = \"1 s\"")).unwrap();
+        }
     }
     std::os::unix::fs::symlink("secret", root.join("home/link")).unwrap();
+    fs::create_dir(root.join("home/raced")).unwrap();
+    std::os::unix::fs::symlink("secret", root.join("home/raced-link")).unwrap();
     fs::remove_dir(root.join("state")).unwrap();
     fs::create_dir(root.join("home/state")).unwrap();
     std::os::unix::fs::symlink("home/state", root.join("state")).unwrap();
     fs::write(root.join("skills/script/bin/probe"), "#!/bin/sh\n".repeat(20)).unwrap();
 }
 
+/// Becomes a program on a kernel that lacks a system call.
+fn launch_without(call: &str, errno: &str, program: &str, args: impl Iterator<Item = String>) {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    let rules = [(call.parse().unwrap(), Vec::new())].into_iter().collect();
+    let refused = SeccompAction::Errno(errno.parse().unwrap());
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, arch).unwrap();
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+    let error = std::os::unix::process::CommandExt::exec(std::process::Command::new(program).args(args));
+    panic!("{program}: {error}");
+}
+
 fn main() {
-    // Own harness: this program is the skill, too.
-    if std::env::args().next().as_deref() == Some("skill") {
+    // Own harness: this program is the skill, too, and a launcher.
+    let mut args = std::env::args();
+    if args.next().as_deref() == Some("skill") {
         return probe::main();
     }
+    let mut args = args.peekable();
+    if args.next_if(|arg| arg == "--without").is_some() {
+        let mut next = || args.next().unwrap();
+        let (call, errno, program) = (next(), next(), next());
+        return launch_without(&call, &errno, &program, args);
+    }
+    let only: Vec<String> = args.filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part.as_str()));
     // Hundreds of calls with few descriptors: a leak of one each would be noticed.
     let few = rustix::process::Rlimit { current: Some(256), maximum: Some(256) };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
-    let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part.as_str()));
-    let root = rustix::process::geteuid().is_root();
-    let mut users: Vec<(&str, Option<Identity>)> = vec![("invoking user", None)];
-    if root {
-        users.push(("ordinary user", Some(Identity { uid: 12345, gid: 12345 })));
-    }
+
     let mut failed = 0;
-    for (who, identity) in users {
-        let rig = Rig::start(identity, "development", more_skills);
-        let ordinary = identity.is_some() || !root;
-        for (name, run) in CASES.iter().chain(if ordinary { ORDINARY } else { &[] }) {
-            if !wanted(name) {
-                continue;
-            }
-            let begun = Instant::now();
-            let good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&rig))).is_ok();
-            failed += usize::from(!good);
-            let word = if good { "ok" } else { "FAILED" };
-            println!("test {name} as {who} ... {word} ({} ms)", begun.elapsed().as_millis());
+    let mut check = |who: &str, name: &str, run: &mut dyn FnMut()| {
+        if !wanted(name) {
+            return;
         }
+        let begun = Instant::now();
+        let good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_ok();
+        failed += usize::from(!good);
+        let word = if good { "ok" } else { "FAILED" };
+        println!("test {name} as {who} ... {word} ({} ms)", begun.elapsed().as_millis());
+    };
+    let root = rustix::process::geteuid().is_root();
+    let mut users = vec![("invoking user", Setup::default())];
+    if root {
+        let identity = Some(Identity { uid: 12345, gid: 12345 });
+        users.push(("ordinary user", Setup { identity, ..Setup::default() }));
+    }
+    for (who, setup) in users {
+        let rig = Rig::start(setup, more_skills);
+        let ordinary = setup.identity.is_some() || !root;
+        for (name, run) in CASES.iter().chain(if ordinary { ORDINARY } else { &[] }) {
+            check(who, name, &mut || run(&rig));
+        }
+        check(who, "the_runner_is_killed", &mut || the_runner_is_killed(setup));
+        check(who, "a_missing_layer_turns_skills_off", &mut || a_missing_layer_turns_skills_off(setup));
+        check(who, "production", &mut || production(setup, root));
     }
     assert_eq!(failed, 0, "{failed} cases failed");
-    let _value: Value = answer(r#"{"text":"1"}"#);
-    let _used = finished;
 }
