@@ -3,6 +3,7 @@
 
 use openclaw_wire::id::ModelName;
 
+use super::vouched::owners_words;
 use crate::{
     model::message::{Content, Part, Prompt, ToolChoice, ToolSpec, Turn},
     policy::{Label, mark},
@@ -20,6 +21,8 @@ pub struct Conversation {
     pub stored: Vec<Turn>,
     /// Whether anything untrusted is in it.
     pub tainted: bool,
+    /// The owner's own words in it.
+    pub vouched: String,
 }
 
 impl Conversation {
@@ -40,6 +43,9 @@ impl Conversation {
             }
             conversation.tainted |= tainted(&row.labels);
             let Ok(turn) = serde_json::from_str(&row.turn) else { continue };
+            if let Ok(labels) = serde_json::from_str::<Vec<Label>>(&row.labels) {
+                owners_words(&turn, &labels, &mut conversation.vouched);
+            }
             match row.inbox == inbox {
                 true => conversation.stored.push(turn),
                 // A conversation starts with a user's words.
