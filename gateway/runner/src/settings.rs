@@ -12,7 +12,7 @@ use openclaw_wire::{
 
 /// How the runner is called.
 pub const USAGE: &str =
-    "openclaw-runner --config FILE --state DIR --skills DIR [--skills DIR]... [--home DIR]";
+    "openclaw-runner --config FILE --state DIR [--skills DIR]... [--home DIR]";
 
 /// Everything that is settled before the first descriptor is opened.
 #[derive(Debug)]
@@ -38,9 +38,6 @@ impl Settings {
         let config = Config::read(&given.config)?;
         let mut shelves = given.skills;
         shelves.extend(config.skills.folders);
-        if shelves.is_empty() {
-            bail!("no folder of skills was named; usage: {USAGE}");
-        }
         // Symbolic links are resolved here, once, where the operator named them; a grant follows none.
         let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
         let mut shelves: Vec<PathBuf> = shelves.into_iter().map(real).collect();

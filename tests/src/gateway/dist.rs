@@ -18,7 +18,8 @@ pub fn dist() -> &'static Path {
 }
 
 fn assemble() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in a folder of the workspace");
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in a folder of the workspace");
     let built = env::current_exe().expect("own path");
     let built = built.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned();
     build(root);
@@ -63,6 +64,7 @@ fn build(root: &Path) {
 }
 
 fn assemble_skills(from: &Path, built: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("make a folder of the dist");
     for entry in fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
         let folder = entry.expect("listed").path();
         let manifest = folder.join("skill.toml");

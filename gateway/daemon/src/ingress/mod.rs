@@ -28,6 +28,11 @@ impl<T> Verified<T> {
     pub fn into_inner(self) -> T {
         self.0
     }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(inner: T) -> Self {
+        Self(inner)
+    }
 }
 
 /// An update, for which bot, and its bytes as they came.

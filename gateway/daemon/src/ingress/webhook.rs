@@ -305,3 +305,6 @@ impl Accepted {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
