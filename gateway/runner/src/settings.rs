@@ -11,8 +11,7 @@ use openclaw_wire::{
 };
 
 /// How the runner is called.
-pub const USAGE: &str =
-    "openclaw-runner --config FILE --state DIR [--skills DIR]... [--home DIR]";
+pub const USAGE: &str = "openclaw-runner --config FILE --state DIR [--skills DIR]... [--home DIR]";
 
 /// Everything that is settled before the first descriptor is opened.
 #[derive(Debug)]
