@@ -7,15 +7,18 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read},
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use openclaw_confine::{
-    Inherited,
+    Inherited, Profile, Role, enforce,
     spawn::{Identity, Start},
 };
-use rustix::pipe::{PipeFlags, pipe, pipe_with};
+use rustix::{
+    mount::UnmountFlags,
+    pipe::{PipeFlags, pipe, pipe_with},
+};
 
 fn itself(act: &str) -> Start {
     Start::new(std::env::current_exe().unwrap()).arg(act)
@@ -166,7 +169,52 @@ fn nothing_outlives_its_parent(_: &Path) {
     }
 }
 
-const CASES: &[(&str, fn(&Path))] = &[
+/// In the child: closes a folder to itself, locks down, and tells what it sees and what still holds.
+fn hide() {
+    let folder = PathBuf::from(std::env::args().nth(2).unwrap());
+    println!("before {:?}", fs::read_to_string(folder.join("keys/file")).ok());
+    openclaw_confine::namespaces::hide(&[folder.join("keys"), folder.join("absent")]).unwrap();
+    let profile =
+        Profile { process: "test", role: Role::Runner, connect: Some(Vec::new()), ..Profile::default() };
+    println!("complete {}", enforce(&profile).unwrap().complete());
+    println!("after {:?}", fs::read_dir(folder.join("keys")).map(|_| ()).map_err(|error| error.kind()));
+    println!("beside {:?}", fs::read_to_string(folder.join("beside")).ok());
+    println!("death {:?}", rustix::process::parent_process_death_signal().unwrap());
+    println!("uid {}", rustix::process::geteuid().as_raw());
+    // No way to take the cover off, not even in a namespace further in.
+    println!("uncover {:?}", rustix::mount::unmount(folder.join("keys"), UnmountFlags::DETACH).err());
+    // Not dumpable any more, an ordinary user cannot write the maps (`skill-jail` is a new program, and can); the
+    // namespace is entered all the same.
+    let _unmapped = openclaw_confine::namespaces::jail();
+    println!("further in {:?}", rustix::mount::unmount(folder.join("keys"), UnmountFlags::DETACH).err());
+}
+
+fn a_hidden_folder_stays_hidden(folder: &Path) {
+    fs::create_dir(folder.join("keys")).unwrap();
+    for name in ["keys/file", "beside"] {
+        fs::write(folder.join(name), "x").unwrap();
+    }
+    let (text, good) = output(itself("hide").arg(folder));
+    assert!(good, "{text}");
+    for line in [
+        "before Some(\"x\")",
+        "complete true",
+        "after Err(PermissionDenied)",
+        "beside Some(\"x\")",
+        "death Some(\"Signal::KILL\")",
+        "uid 1000",
+        "uncover Some(Os { code: 1,",
+        // A mount that came along from a namespace further out is locked (mount_namespaces(7)).
+        "further in Some(Os { code: 22,",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in {text}");
+    }
+}
+
+type Case = (&'static str, fn(&Path));
+
+const CASES: &[Case] = &[
+    ("a_hidden_folder_stays_hidden", a_hidden_folder_stays_hidden),
     ("descriptors_arrive_by_name", descriptors_arrive_by_name),
     ("what_was_not_announced_is_closed", what_was_not_announced_is_closed),
     ("another_user_has_no_way_back", another_user_has_no_way_back),
@@ -178,6 +226,7 @@ fn main() {
         Some("take") => return take(),
         Some("who") => return who(),
         Some("middle") => return middle(),
+        Some("hide") => return hide(),
         _ => {}
     }
     let folder = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@
 mod source;
 mod throttle;
 mod half_open;
+mod scrub;
 mod webhook;
 mod poll;
 

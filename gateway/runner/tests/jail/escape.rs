@@ -10,7 +10,7 @@ use std::{
 use openclaw_wire::runner::{Failure, Outcome};
 use serde_json::json;
 
-use crate::rig::{self, Rig, answer, outside};
+use crate::rig::{Rig, answer, outside};
 
 pub fn files(rig: &Rig) {
     assert_eq!(rig.ask(json!({ "act": "read", "path": "/files/documents/note.txt" }))["ok"], "a note");

@@ -19,6 +19,7 @@ type Case = (&'static str, fn(&Rig));
 
 const CASES: &[Case] = &[
     ("the_status_tells_all", life::the_status_tells_all),
+    ("the_others_are_hidden", life::the_others_are_hidden),
     ("files", escape::files),
     ("network", escape::network),
     ("forbidden_calls", escape::forbidden_calls),
@@ -57,8 +58,7 @@ fn more_skills(root: &Path) {
     std::os::unix::fs::symlink("secret", root.join("home/link")).unwrap();
     fs::create_dir(root.join("home/raced")).unwrap();
     std::os::unix::fs::symlink("secret", root.join("home/raced-link")).unwrap();
-    fs::remove_dir(root.join("state")).unwrap();
-    fs::create_dir(root.join("home/state")).unwrap();
+    fs::rename(root.join("state"), root.join("home/state")).unwrap();
     std::os::unix::fs::symlink("home/state", root.join("state")).unwrap();
     fs::write(root.join("skills/script/bin/probe"), "#!/bin/sh\n".repeat(20)).unwrap();
 }
@@ -118,7 +118,7 @@ fn main() {
         }
         check(who, "the_runner_is_killed", &mut || life::the_runner_is_killed(setup));
         check(who, "a_missing_layer_turns_skills_off", &mut || life::a_missing_layer_turns_skills_off(setup));
-        check(who, "production", &mut || life::production(setup, root));
+        check(who, "production", &mut || life::production(setup));
     }
     assert_eq!(failed, 0, "{failed} cases failed");
 }

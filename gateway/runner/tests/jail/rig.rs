@@ -48,7 +48,15 @@ impl Rig {
         let folder = tempfile::Builder::new().prefix("jail-").tempdir().unwrap();
         let root = folder.path();
         fs::set_permissions(root, PermissionsExt::from_mode(0o755)).unwrap();
-        for name in ["bin", "state", "home/documents/sub", "home/out", "home/secret", "skills"] {
+        for name in [
+            "bin",
+            "state/egress",
+            "state/gateway",
+            "home/documents/sub",
+            "home/out",
+            "home/secret",
+            "skills",
+        ] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
         for (name, program) in [
@@ -60,6 +68,7 @@ impl Rig {
         }
         let profile = if setup.production { "production" } else { "development" };
         fs::write(root.join("openclaw.toml"), format!("profile = {profile:?}\n")).unwrap();
+        fs::write(root.join("state/egress/.env"), "NAME=test-key-not-real\n").unwrap();
         fs::write(root.join("home/documents/note.txt"), "a note").unwrap();
         fs::write(root.join("home/secret/key.txt"), "test-key-not-real").unwrap();
         let outside = root.join("home/secret/key.txt");
