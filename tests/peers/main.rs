@@ -21,6 +21,7 @@ fn bot(script: &str, arguments: &[&str]) -> Child {
         .arg(peers::driver(script))
         .args(arguments)
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .expect("python starts")

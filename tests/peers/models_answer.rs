@@ -19,12 +19,14 @@ struct Peer {
 
 impl Peer {
     async fn start(mut command: Command, port: u16) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        let said = tempfile::NamedTempFile::new().expect("a temporary file");
+        let output = || said.reopen().expect("the file is there");
+        command.stdin(Stdio::null()).stdout(output()).stderr(output()).kill_on_drop(true);
         let mut child = command.spawn().expect("the peer starts");
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(180);
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             if let Ok(Some(status)) = child.try_wait() {
-                panic!("the peer ended: {status}");
+                panic!("the peer ended: {status}\n{}", std::fs::read_to_string(&said).unwrap_or_default());
             }
             assert!(std::time::Instant::now() < deadline, "the peer does not listen");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;

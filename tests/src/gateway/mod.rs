@@ -31,7 +31,7 @@ pub use process::{Process, contains, descendants_of, listening};
 pub use setup::{Setup, TOKEN, free_port};
 
 /// How long a start, a stop or a restart may last before the test fails; generous, because builds share the machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 /// The account that the programs run as when root runs the tests: `nobody`, on every Linux.
 pub const NOBODY: u32 = 65_534;
 

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// How long a wait may last before the test fails; generous, because many builds share the machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// One bot.
 #[derive(Clone)]
