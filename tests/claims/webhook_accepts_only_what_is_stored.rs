@@ -14,6 +14,7 @@ use openclaw_wire::facts::FACTS;
 
 /// A full disk: 5xx with `Retry-After`, no crash; with space again, Telegram's retry is answered (incident 17).
 #[tokio::test]
+#[ignore = "needs root: it mounts a small disk"]
 async fn a_full_disk_refuses_and_recovers() {
     let disk = SmallDisk::new(4096);
     let (telegram, model) = (Telegram::start().await, Model::start().await);
@@ -31,7 +32,8 @@ async fn a_full_disk_refuses_and_recovers() {
     let mut refused = None;
     for n in 0..200 {
         // What is in the log's last page may still fit; a few kilobytes do not.
-        let post = Post::new(port, &secret, &message(9_000_000 + n, OWNER, &format!("{n} {}", "full ".repeat(800))));
+        let post =
+            Post::new(port, &secret, &message(9_000_000 + n, OWNER, &format!("{n} {}", "full ".repeat(800))));
         let answer = post.send().await;
         if answer.status != 200 {
             refused = Some(answer);
@@ -52,13 +54,15 @@ async fn a_full_disk_refuses_and_recovers() {
 
 /// A disk that can't be written: 5xx, then recovery, without a restart.
 #[tokio::test]
+#[ignore = "needs root: it makes files immutable"]
 async fn a_read_only_disk_refuses_and_recovers() {
     let world = World::webhook(|_| {}).await;
     world.anna.says("before");
     assert_eq!(world.anna.hears().await.text, "You said: before");
     let database = world.gateway.state().join(&FACTS.state.database);
     let files = ["", "-wal"].map(|suffix| format!("{}{suffix}", database.display()).into());
-    let post = Post::new(world.gateway.setup().port(), &world.secret(), &message(9_000_000, OWNER, "read-only"));
+    let post =
+        Post::new(world.gateway.setup().port(), &world.secret(), &message(9_000_000, OWNER, "read-only"));
     let frozen = Unwritable::new(&files);
     let answer = post.send().await;
     assert!((500..600).contains(&answer.status), "{answer:?}");

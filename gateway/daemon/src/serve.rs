@@ -115,7 +115,10 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
-    let catalog = Catalog::load(&args.skills, &config.skills.disabled);
+    // As the runner does: what was named at the start, then what the configuration names besides.
+    let mut folders = args.skills.clone();
+    folders.extend(config.skills.folders.iter().filter(|folder| !args.skills.contains(folder)).cloned());
+    let catalog = Catalog::load(&folders, &config.skills.disabled);
     for (name, problem) in catalog.problems() {
         warn!(name, problem, "a skill was not loaded");
     }
@@ -176,7 +179,8 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone() };
         let limit = Duration::from_secs(config.webhook.read_timeout);
         let gate = Gate::new(source, Arc::clone(&secrets), config.webhook.max_body, limit);
-        tasks.spawn(ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone()));
+        let serving = ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone());
+        tasks.spawn(or_end("webhook", serving, stop.clone()));
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
     tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
@@ -187,7 +191,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         started,
         problems: Box::new(move || bots::problems(&polls)),
     };
-    tasks.spawn(admin::serve(admin, Arc::new(admin_), stop.clone()));
+    tasks.spawn(or_end("admin", admin::serve(admin, Arc::new(admin_), stop.clone()), stop.clone()));
 
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
@@ -197,6 +201,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         tokio::select! {
             _ = term.recv() => break,
             _ = int.recv() => break,
+            () = stop.cancelled() => break,
             () = alive(watchdog) => notify(&[NotifyState::Watchdog]),
         }
     }
@@ -212,6 +217,14 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     sender.stop(DRAIN).await;
     Ok(())
+}
+
+/// A process that can't listen any more ends, so that it is started again, instead of being deaf.
+async fn or_end(what: &str, serving: impl Future<Output = std::io::Result<()>>, stop: CancellationToken) {
+    if let Err(error) = serving.await {
+        tracing::error!(%error, what, "can't serve any more");
+        stop.cancel();
+    }
 }
 
 /// Half the interval in which systemd wants to hear from us; for ever when it does not.

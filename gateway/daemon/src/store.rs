@@ -296,7 +296,8 @@ mod tests {
             tx.pragma_update_and_check(None, "max_page_count", pages + 2, |_| Ok(()))?;
             tx.execute("INSERT INTO t VALUES (2, zeroblob(1000000))", [])
         });
-        let (first, full, behind, ()) = tokio::join!(first, full, insert(3), async { go.send(()).expect("go") });
+        let (first, full, behind, ()) =
+            tokio::join!(first, full, insert(3), async { go.send(()).expect("go") });
         assert!(matches!(full, Err(StoreError::Disk(_))), "{full:?}");
         let other = Connection::open(&path).expect("open");
         let there = |n: i64| {

@@ -124,7 +124,8 @@ impl Gateway {
     pub async fn admin(&self, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, Vec<u8>)> {
         let exchange = async {
             let stream = UnixStream::connect(self.state().join(&FACTS.state.admin_socket)).await?;
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
             tokio::spawn(connection);
             let request = Request::builder()
                 .method(method)
@@ -165,7 +166,12 @@ impl Gateway {
     pub async fn ask(&self, arguments: &[&str]) -> String {
         let done = self.command(arguments, "").await;
         let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success(), "openclaw {arguments:?}: {}\n{out}\n{err}\n{}", done.status, self.log());
+        assert!(
+            done.status.success(),
+            "openclaw {arguments:?}: {}\n{out}\n{err}\n{}",
+            done.status,
+            self.log()
+        );
         out.into_owned()
     }
 
@@ -208,8 +214,20 @@ impl Gateway {
             child.signal(Signal::KILL);
         }
         let _ = self.supervisor.wait().await;
-        for child in children {
-            child.gone().await;
+        self.nothing_left().await;
+    }
+
+    /// Waits until no process of this state folder is left: each dies with its supervisor, one that was just being
+    /// started too.
+    async fn nothing_left(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = process::mentioning(&self.state().display().to_string());
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "processes outlive their supervisor: {left:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
@@ -222,13 +240,10 @@ impl Gateway {
     /// SIGTERM, and waits for an orderly end.
     pub async fn stop(&mut self) {
         let Some(id) = self.supervisor.id() else { return };
-        let children = process::children_of(id);
         signal(id, Signal::TERM);
         let ended = tokio::time::timeout(PATIENCE, self.supervisor.wait()).await;
         let status = ended.unwrap_or_else(|_| panic!("it did not stop:\n{}", self.log())).expect("waited");
-        for child in children {
-            child.gone().await;
-        }
+        self.nothing_left().await;
         assert!(status.success(), "it stopped with {status}:\n{}", self.log());
     }
 

@@ -19,6 +19,17 @@ pub fn children_of(parent: u32) -> Vec<Process> {
     ids.filter(|id| parent_of(*id) == Some(parent)).map(Process).collect()
 }
 
+/// Processes with this text among their arguments.
+pub fn mentioning(text: &str) -> Vec<Process> {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mentions = |id: &u32| {
+        let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        contains(&arguments, text.as_bytes()) && parent_of(*id).is_some()
+    };
+    ids.filter(mentions).map(Process).collect()
+}
+
 /// The children of a process, their children, and so on.
 pub fn descendants_of(parent: u32) -> Vec<Process> {
     let mut found = children_of(parent);
@@ -89,13 +100,15 @@ impl Process {
     /// Which of the needles are somewhere in its memory. Needs root. Reads every readable mapping but devices.
     pub fn memory_holds(self, needles: &[&str]) -> Vec<bool> {
         let maps = String::from_utf8_lossy(&self.file("maps")).into_owned();
-        let mut memory = fs::File::open(format!("/proc/{}/mem", self.0)).expect("root may read a process's memory");
+        let mut memory =
+            fs::File::open(format!("/proc/{}/mem", self.0)).expect("root may read a process's memory");
         let longest = needles.iter().map(|needle| needle.len()).max().unwrap_or(0);
         let mut found = vec![false; needles.len()];
         for line in maps.lines() {
             let mut words = line.split_whitespace();
             let (Some(range), Some(rights)) = (words.next(), words.next()) else { continue };
-            let bounds = range.split_once('-').map(|(a, b)| (u64::from_str_radix(a, 16), u64::from_str_radix(b, 16)));
+            let bounds =
+                range.split_once('-').map(|(a, b)| (u64::from_str_radix(a, 16), u64::from_str_radix(b, 16)));
             let Some((Ok(start), Ok(end))) = bounds else { continue };
             if !rights.starts_with('r') || line.ends_with("[vvar]") || line.ends_with("[vsyscall]") {
                 continue;
@@ -137,9 +150,11 @@ pub fn listening(processes: &[Process]) -> Vec<String> {
     for process in processes {
         let open = fs::read_dir(format!("/proc/{}/fd", process.0)).into_iter().flatten().flatten();
         let links = open.filter_map(|entry| fs::read_link(entry.path()).ok());
-        inodes.extend(links.filter_map(|link| {
-            Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
-        }));
+        inodes.extend(
+            links.filter_map(|link| {
+                Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+            }),
+        );
     }
     let mut found = Vec::new();
     for table in ["tcp", "tcp6", "udp", "udp6", "raw", "unix"] {

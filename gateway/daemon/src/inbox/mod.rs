@@ -117,11 +117,11 @@ pub fn dead(transaction: &Transaction<'_>, id: i64, problem: &str) -> rusqlite::
     Ok(())
 }
 
-/// What was given up, newest first: number, bot, chat, when it was accepted, why.
-pub fn letters(
-    connection: &Connection,
-    limit: u32,
-) -> rusqlite::Result<Vec<(i64, String, i64, i64, String)>> {
+/// A dead letter: number, bot, chat, when it was accepted, why it was given up.
+pub type Letter = (i64, String, i64, i64, String);
+
+/// What was given up, newest first.
+pub fn letters(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<Letter>> {
     connection
         .prepare_cached(
             "SELECT id, bot, chat, received, coalesce(problem, '') FROM inbox WHERE state = 'dead' ORDER BY id DESC LIMIT ?1",

@@ -12,7 +12,7 @@ use super::{message::Usage, retry::Advice};
 use crate::egress::EgressError;
 
 /// What went wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The caller gave up.
     Cancelled,

@@ -102,7 +102,9 @@ pub fn answer(
 pub fn withdraw(transaction: &Transaction<'_>, calls: &str) -> rusqlite::Result<()> {
     // Ids are ASCII; the bound is behind everything that begins so.
     transaction
-        .prepare_cached("UPDATE question SET answer = 'no' WHERE answer IS NULL AND call >= ?1 AND call < ?1 || '~'")?
+        .prepare_cached(
+            "UPDATE question SET answer = 'no' WHERE answer IS NULL AND call >= ?1 AND call < ?1 || '~'",
+        )?
         .execute([calls])?;
     Ok(())
 }

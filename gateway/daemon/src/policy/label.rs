@@ -108,7 +108,9 @@ mod tests {
         assert!(Integrity::Owner.trusted() && Integrity::Operator.trusted() && Integrity::Endorsed.trusted());
         assert!(!Label::model(false).integrity.trusted() && !Label::model(true).integrity.trusted());
         assert!(!Integrity::Known(openclaw_wire::id::UserId(1)).trusted());
-        assert!(Integrity::Known(openclaw_wire::id::UserId(1)).taints() && Label::model(true).integrity.taints());
+        assert!(
+            Integrity::Known(openclaw_wire::id::UserId(1)).taints() && Label::model(true).integrity.taints()
+        );
         assert!(!Integrity::Owner.taints() && !Label::model(false).integrity.taints());
     }
 

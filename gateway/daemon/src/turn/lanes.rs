@@ -136,8 +136,8 @@ impl Lanes {
     pub fn cancel_draft(&self, bot: &BotName, chat: ChatId, draft: i64) -> bool {
         let inner = self.lock();
         let mut lanes = inner.lanes.iter();
-        let shown = lanes
-            .find(|(lane, state)| lane.bot == *bot && lane.chat == chat && state.draft == Some(draft));
+        let shown =
+            lanes.find(|(lane, state)| lane.bot == *bot && lane.chat == chat && state.draft == Some(draft));
         shown.inspect(|(_, state)| state.stop.cancel()).is_some()
     }
 

@@ -3,6 +3,7 @@
 
 mod lanes;
 mod words;
+mod vouched;
 mod conversation;
 mod walk;
 mod think;
@@ -26,7 +27,7 @@ use std::{
 
 use openclaw_wire::{
     config::{Config, TERMINAL},
-    id::{BotName, UserId},
+    id::{BotName, ModelName, UserId},
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -35,7 +36,7 @@ use tracing::{info, warn};
 use crate::{
     inbox::{self, Lane},
     ingress::{Inbox, Incoming, NotStored, Verified},
-    model::Models,
+    model::{self, Models},
     outbox,
     session::{Access, BotIdentity, pairing::Guesses},
     skill::{Catalog, Executor},
@@ -81,6 +82,8 @@ pub struct Engine {
     lanes: lanes::Lanes,
     turns: Semaphore,
     frozen: AtomicBool,
+    /// When the owner was last told of a model's trouble. Bounded: models times kinds.
+    told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
     /// Somebody answered a question.
     answered: Notify,
     stopping: CancellationToken,
@@ -128,6 +131,7 @@ impl Engine {
             lanes: lanes::Lanes::default(),
             turns,
             frozen: AtomicBool::new(frozen),
+            told: Mutex::default(),
             answered: Notify::new(),
             stopping,
             tasks: TaskTracker::new(),
@@ -305,3 +309,6 @@ fn now_ms() -> i64 {
 fn today() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use crate::{
         ask::{self, Place, Standing},
         decide,
     },
+    session::Admission,
     skill::Found,
     store::StoreError,
 };
@@ -36,9 +37,13 @@ pub async fn permit(
     found: Found<'_>,
     call: &str,
     arguments: &Value,
-    principal: Principal,
+    who: Admission,
 ) -> Result<Permit, StoreError> {
-    let place = owner::place(engine, lane, principal);
+    let principal = match who {
+        Admission::Owner(_) => Principal::Owner,
+        Admission::Person(user) => Principal::Person(user),
+    };
+    let place = owner::place(engine, lane, who);
     let proposal = Proposal {
         call,
         skill: found.skill,

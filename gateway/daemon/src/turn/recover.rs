@@ -144,10 +144,17 @@ pub async fn failed(engine: &Arc<Engine>, lane: &Lane, mut items: Vec<Item>, sto
 pub async fn give_up(engine: &Arc<Engine>, lane: &Lane, row: i64, problem: &str) {
     warn!(row, bot = %lane.bot, chat = %lane.chat, problem, "given up: a dead letter");
     engine.terminal.dropped(row);
-    let reason = problem.to_owned();
-    if let Err(error) = engine.store.write(move |tx| inbox::dead(tx, row, &reason)).await {
-        warn!(%error, row, "could not move a message to the dead letters");
-        return;
+    let mut pause = PAUSE;
+    loop {
+        let reason = problem.to_owned();
+        match engine.store.write(move |tx| inbox::dead(tx, row, &reason)).await {
+            Ok(()) => break,
+            Err(error) => warn!(%error, row, "could not move a message to the dead letters; trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
+            () = engine.stopping.cancelled() => return,
+        }
     }
     let text =
         format!("A message in chat {} was given up: {problem}. It is kept as dead letter {row}.", lane.chat);

@@ -64,8 +64,9 @@ impl Engine {
         // A task of its own, so that what is committed is also routed when the terminal goes away meanwhile.
         let storing = self.tasks.spawn(async move {
             let row = engine.store.write(move |tx| inbox::accept(tx, &stored, id, &body, now())).await?;
-            let row = row
-                .ok_or_else(|| StoreError::Statement("two messages at the same time; send it again".into()))?;
+            let row = row.ok_or_else(|| {
+                StoreError::Statement("two messages at the same time; send it again".into())
+            })?;
             let events = engine.terminal.listen(row);
             engine.route(lane, Item { row, update });
             Ok(events)

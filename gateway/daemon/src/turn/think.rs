@@ -22,7 +22,7 @@ use crate::{
         ModelError,
         message::{Content, Part, Stop, ToolCall, ToolResult, ToolSpec, Turn},
     },
-    policy::{Grant, Label, Principal, mark},
+    policy::{Grant, Label, mark},
     session::{
         Admission,
         history::{self, Used},
@@ -51,7 +51,7 @@ struct Desk<'a> {
     engine: &'a Engine,
     lane: &'a Lane,
     row: i64,
-    principal: Principal,
+    who: Admission,
     conversation: Conversation,
     /// Turns of this message.
     turns: Vec<Turn>,
@@ -83,17 +83,13 @@ pub async fn think(
     reply: &Reply,
     stop: &CancellationToken,
 ) -> Result<Thought, StoreError> {
-    let principal = match who {
-        Admission::Owner(_) => Principal::Owner,
-        Admission::Person(user) => Principal::Person(user),
-    };
     let stored = std::mem::take(&mut conversation.stored);
     let begun = !stored.is_empty();
     let mut desk = Desk {
         engine,
         lane,
         row,
-        principal,
+        who,
         conversation,
         turns: stored,
         thought: Thought::default(),
@@ -159,6 +155,7 @@ impl Desk<'_> {
                 }
                 Err(Some(error)) => {
                     warn!(row = self.row, %error, "the model gave no answer");
+                    self.engine.operators_matter(self.lane, &error.failures).await;
                     return self.fail("model failed", error.sentence().into());
                 }
                 Err(None) => {
@@ -191,6 +188,7 @@ impl Desk<'_> {
             cached: answer.usage.cache_read + answer.usage.cache_write,
             output: answer.usage.output,
         };
+        self.engine.operators_matter(self.lane, &answer.failures).await;
         self.spent += answer.usage.total();
         self.thought.used.push((answer.source.route.to_string(), used));
         let (labels, stop) = (vec![Label::model(self.conversation.tainted); answer.parts.len()], answer.stop);
@@ -236,7 +234,10 @@ impl Desk<'_> {
             results[at] = Some(self.execute(one).await?);
         }
         let (results, labels): (Vec<_>, Vec<_>) = results.into_iter().flatten().unzip();
-        self.conversation.tainted |= labels.iter().any(|label| label.integrity.taints());
+        if labels.iter().any(|label| label.integrity.taints()) {
+            self.conversation.tainted = true;
+            self.reply.taint();
+        }
         self.push(Turn::ToolResults { results }, &labels);
         self.store().await
     }
@@ -279,8 +280,7 @@ impl Desk<'_> {
         }
         let waited = Instant::now();
         let permit =
-            permit::permit(self.engine, self.lane, self.reply, found, id, &call.arguments, self.principal)
-                .await?;
+            permit::permit(self.engine, self.lane, self.reply, found, id, &call.arguments, self.who).await?;
         self.deadline += waited.elapsed();
         match permit {
             Permit::Granted(grant) => Ok(Ok((grant, found.tool.effect))),

@@ -11,7 +11,9 @@ use super::{
     now, now_ms, orders,
     reply::Reply,
     think::{self, Thought},
-    today, words,
+    today,
+    vouched::{self, Vouched},
+    words,
 };
 use crate::{
     inbox::{self, Lane},
@@ -91,9 +93,13 @@ async fn take(
         return answer(engine, lane, &rows, "I can't read this kind of message yet.").await;
     }
 
-    let conversation = before(engine, lane, rows[0])?;
-    let mut reply = Reply::begin(engine, lane, rows[0], messages[0]);
-    let thought = think::think(engine, lane, rows[0], who, conversation, (user, labels), &reply, stop).await?;
+    let mut conversation = before(engine, lane, rows[0])?;
+    vouched::owners_words(&user, &labels, &mut conversation.vouched);
+    let tainted = conversation.tainted || labels.iter().any(|label| label.integrity.taints());
+    let vouched = Vouched::new(std::mem::take(&mut conversation.vouched), tainted);
+    let mut reply = Reply::begin(engine, lane, rows[0], messages[0], vouched);
+    let thought =
+        think::think(engine, lane, rows[0], who, conversation, (user, labels), &reply, stop).await?;
     reply.complete().await;
     let outcome = thought.outcome;
     end(engine, lane, rows, thought, reply).await?;
