@@ -47,7 +47,7 @@ test: ## Unit tests and the promises in tests/claims, against the real programs
 	$(call step,programs)
 	cargo build --workspace --bins --locked
 	$(call step,the Bot API's schema)
-	@.ci/needs peers
+	@.ci/needs schema
 	tests/peers/install schema
 	$(call step,tests)
 	cargo test --workspace --locked --lib --bins $(TESTS:%=--test %) -- $(AS_ROOT)

@@ -20,15 +20,17 @@ async fn set_info_and_delete() {
     world.anna.says("hello");
     assert_eq!(world.anna.hears().await.text, "You said: hello");
 
+    world.gateway.idle().await;
     world.gateway.kill_all().await;
     world.anna.says("are you there?");
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     world.gateway.start_again().await;
     let info = world.gateway.ask(&["webhook", "info"]).await;
-    assert!(info.contains("Connection refused"), "Telegram's last error is shown: {info}");
+    // Nobody listened, or nobody knew the secret's digest yet.
+    let error = info.contains("Connection refused") || info.contains("503");
+    assert!(error, "Telegram's last error is shown: {info}");
     assert!(!info.contains(&secret), "the secret is not shown");
-    // Delivered by Telegram's retry. The answer before it may come again, marked: the kill fell right behind it.
-    world.anna.hears_of("You said: are you there?").await;
+    assert_eq!(world.anna.hears().await.text, "You said: are you there?", "delivered by Telegram's retry");
 
     world.gateway.ask(&["webhook", "delete"]).await;
     assert!(world.bot.webhook().is_none());

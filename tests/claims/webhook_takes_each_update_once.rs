@@ -17,6 +17,7 @@ async fn a_repeated_update_after_a_crash_is_not_answered_again() {
     let mut post = Post::new(world.gateway.setup().port(), &secret, &message(77, OWNER, "once"));
     assert_eq!(post.send().await.status, 200);
     assert_eq!(world.anna.hears().await.text, "You said: once");
+    world.gateway.idle().await;
     world.gateway.kill_all().await;
     world.gateway.start_again().await;
     assert_eq!(post.send().await.status, 200);

@@ -120,6 +120,19 @@ impl Gateway {
         self.try_status().await.expect("the gateway answers")
     }
 
+    /// Waits until nothing runs and nothing waits: every answer is sent and recorded.
+    pub async fn idle(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let queues = self.status().await.queues;
+            if queues.inbox_waiting + queues.running_turns + queues.outbox_waiting == 0 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not idle after {PATIENCE:?}: {queues:?}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// A request on the admin socket.
     pub async fn admin(&self, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, Vec<u8>)> {
         let exchange = async {

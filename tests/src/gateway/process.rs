@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read, Seek, SeekFrom},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -50,9 +51,14 @@ fn parent_of(id: u32) -> Option<u32> {
 }
 
 impl Process {
-    /// File name of its program.
+    /// File name of its program. What is not dumpable shows it to root only; others see its first argument.
     pub fn program(self) -> String {
-        let path = fs::read_link(format!("/proc/{}/exe", self.0)).unwrap_or_default();
+        let argument = || {
+            let arguments = fs::read(format!("/proc/{}/cmdline", self.0)).unwrap_or_default();
+            let first = arguments.split(|byte| *byte == 0).next().unwrap_or_default();
+            PathBuf::from(String::from_utf8_lossy(first).into_owned())
+        };
+        let path = fs::read_link(format!("/proc/{}/exe", self.0)).unwrap_or_else(|_| argument());
         path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
