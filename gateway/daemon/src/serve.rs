@@ -48,6 +48,8 @@ use crate::{
 /// How long turns and sends under way may still take after a stop was asked. What is not done by then is done after
 /// the next start: it is in the inbox or the outbox.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How often free memory goes back to the kernel.
+const GIVE_BACK: Duration = Duration::from_secs(30);
 /// Events of the outbox that may wait; more are only logged.
 const EVENTS: usize = 256;
 /// Two workers keep `/stop` answering while one of them is busy with a long text.
@@ -68,6 +70,7 @@ struct Opened {
 
 /// Runs the gateway until it is told to stop.
 pub fn run(args: Serve) -> anyhow::Result<()> {
+    openclaw_confine::memory::be_thrifty();
     let opened = open(&args)?;
     let report = lock_down(&args, &opened)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -189,6 +192,8 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     };
     tasks.spawn(admin::serve(admin, Arc::new(admin_), stop.clone()));
 
+    tasks.spawn(give_back(stop.clone()));
+
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     info!("the gateway serves");
@@ -212,6 +217,13 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     sender.stop(DRAIN).await;
     Ok(())
+}
+
+/// After a burst its memory goes back to the kernel.
+async fn give_back(stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(GIVE_BACK)).await.is_some() {
+        openclaw_confine::memory::give_back();
+    }
 }
 
 /// Half the interval in which systemd wants to hear from us; for ever when it does not.
