@@ -22,7 +22,10 @@ async fn private_chats_see_drafts() {
     assert_eq!(world.anna.hears().await.text, TEXT);
     let drafts = world.anna.drafts();
     assert!(drafts.len() > 1, "{drafts:?}");
-    assert!(drafts.windows(2).all(|pair| pair[0].0 == pair[1].0 && pair[0].1.len() <= pair[1].1.len()), "{drafts:?}");
+    assert!(
+        drafts.windows(2).all(|pair| pair[0].0 == pair[1].0 && pair[0].1.len() <= pair[1].1.len()),
+        "{drafts:?}"
+    );
     assert!(world.anna.typing() > 0);
     assert_eq!(world.anna.history().len(), 1, "one message in the end");
 }

@@ -35,7 +35,11 @@ async fn lasting_trouble_is_told() {
         assert_eq!(world.anna.hears_of("You said").await.text, "You said: still there?", "after {mark}");
     }
     assert!(!world.gateway.log().contains("CANARY"), "no content in the log");
-    assert_eq!(world.gateway.status().await.queues.dead_letters, 0, "the user was told: nothing is left over");
+    assert_eq!(
+        world.gateway.status().await.queues.dead_letters,
+        0,
+        "the user was told: nothing is left over"
+    );
 }
 
 /// Trouble that passes is retried, as the provider asks, and nobody notices.

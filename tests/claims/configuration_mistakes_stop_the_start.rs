@@ -6,7 +6,10 @@ use openclaw_tests::gateway::{Gateway, Setup};
 #[tokio::test]
 async fn each_mistake_is_named() {
     for (text, part) in [
-        ("[[telegram.bot]]\nname = \"a\"\n[[telegram.bot]]\nname = \"a\"\ntoken = \"B\"", "two bots are named"),
+        (
+            "[[telegram.bot]]\nname = \"a\"\n[[telegram.bot]]\nname = \"a\"\ntoken = \"B\"",
+            "two bots are named",
+        ),
         ("[[telegram.bot]]\nname = \"a\"\ntoken = \"\"", "NAME of a key"),
         ("[[telegram.bot]]\nname = \" \"", "bot name"),
         ("[[telegram.bot]]\nname = \"a\"\nsecret = \"x\"", "unknown field"),

@@ -1,10 +1,6 @@
 //! What changes something is asked first, with everything that it would do, and runs once if the owner says so.
 
-use openclaw_tests::{
-    model::Step,
-    telegram::Sent,
-    world::World,
-};
+use openclaw_tests::{model::Step, telegram::Sent, world::World};
 use serde_json::json;
 
 async fn world() -> World {
@@ -103,7 +99,8 @@ async fn with_nobody_to_ask_it_is_denied() {
     let mut setup = openclaw_tests::gateway::Setup::new();
     setup.model(&model, openclaw_tests::model::Wire::Anthropic).test_skills().file("counter/lines", b"");
     setup.section("access", "people = [1002]");
-    let bot = setup.bot(&telegram, "main", openclaw_tests::gateway::TOKEN, openclaw_wire::config::Updates::Poll);
+    let bot =
+        setup.bot(&telegram, "main", openclaw_tests::gateway::TOKEN, openclaw_wire::config::Updates::Poll);
     let gateway = openclaw_tests::gateway::Gateway::start(setup).await;
     model.on("#count", [Step::call("count", json!({"word": "x"})), Step::say("turn over")]);
     let bert = bot.person(1002, "Bert");

@@ -42,7 +42,10 @@ async fn the_groups_title_is_not_an_instruction() {
     here.hears().await;
     let request = world.model.requests().pop().expect("asked");
     assert!(!request.body["system"].to_string().contains("TITLE-CANARY"));
-    assert!(request.body["system"].to_string().contains("helpful personal assistant"), "the operator's words are there");
+    assert!(
+        request.body["system"].to_string().contains("helpful personal assistant"),
+        "the operator's words are there"
+    );
 }
 
 /// Topics of a forum are conversations of their own, and answers go where the question was.

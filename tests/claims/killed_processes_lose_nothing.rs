@@ -72,7 +72,8 @@ async fn under_load() {
             assert!(unmarked <= 1, "answered twice without the mark: {all:#?}");
             repeats += all.len() - 1;
         }
-        let order: Vec<usize> = history.iter().filter_map(|sent| position(&said[&person.id()], &sent.text)).collect();
+        let order: Vec<usize> =
+            history.iter().filter_map(|sent| position(&said[&person.id()], &sent.text)).collect();
         assert!(order.windows(2).all(|pair| pair[0] <= pair[1]), "out of order: {order:?}");
     }
     eprintln!("{} rounds, {repeats} answers marked as possible repeats", rounds());
@@ -91,7 +92,9 @@ async fn an_effect_that_was_started_is_not_run_again() {
     })
     .await;
     let counter = world.gateway.setup().home().join("counter/lines");
-    let lines = || std::fs::read_to_string(&counter).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    let lines = || {
+        std::fs::read_to_string(&counter).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
     for (round, victim) in [None, Some(Role::Gateway), Some(Role::Runner)].into_iter().enumerate() {
         let (mark, word) = (format!("#effect{round}"), format!("effect-{round}"));
         let call = Step::call("count", json!({"word": word, "milliseconds": 8000}));

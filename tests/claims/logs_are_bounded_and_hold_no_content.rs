@@ -40,14 +40,17 @@ async fn content_is_not_logged() {
         setup.test_skills().file("counter/lines", b"");
     })
     .await;
-    world.model.on("#tools", [
-        Step::calls(&[
-            ("read_document", json!({"path": "a.txt"})),
-            ("fail", json!({"say": "STDERR-CANARY"})),
-            ("no_such_tool", json!({"x": "ARGUMENT-CANARY"})),
-        ]),
-        Step::say("ANSWER-CANARY"),
-    ]);
+    world.model.on(
+        "#tools",
+        [
+            Step::calls(&[
+                ("read_document", json!({"path": "a.txt"})),
+                ("fail", json!({"say": "STDERR-CANARY"})),
+                ("no_such_tool", json!({"x": "ARGUMENT-CANARY"})),
+            ]),
+            Step::say("ANSWER-CANARY"),
+        ],
+    );
     world.model.on("#half", [Step(vec![Act::Truncated(vec![Part::Text("HALF-CANARY and more".into())])])]);
     world.anna.says("QUESTION-CANARY #tools");
     world.anna.hears_of("ANSWER-CANARY").await;

@@ -15,7 +15,10 @@ async fn bytes_and_cpu_per_turn_stay_flat() {
         setup.section("session", "window = 8192\ninstructions = \"Pinned: answer like a pirate.\"");
     })
     .await;
-    world.model.on("please", [Step::say("A reply of ordinary length, so that the conversation grows by both sides.")]);
+    world.model.on(
+        "please",
+        [Step::say("A reply of ordinary length, so that the conversation grows by both sides.")],
+    );
     let gateway = world.gateway.living(Role::Gateway).await;
     let (mut early, mut late) = ((0, 0), (0, 0));
     let last = turns();
@@ -30,13 +33,20 @@ async fn bytes_and_cpu_per_turn_stay_flat() {
         world.anna.says(&format!("question number {turn:06}, please answer it as always"));
         world.anna.hears().await;
         if let Some((bytes, cpu)) = measured {
-            *bytes += world.model.take_requests().iter().map(|request| request.bytes as u64).max().expect("asked");
+            *bytes +=
+                world.model.take_requests().iter().map(|request| request.bytes as u64).max().expect("asked");
             *cpu += gateway.cpu_microseconds() - before;
         } else if turn == last - sample - 1 || turn == 99 || turn % 100 == 50 {
             world.model.take_requests();
         }
     }
-    eprintln!("bytes {} then {}, CPU {} us then {} us per turn", early.0 / sample as u64, late.0 / sample as u64, early.1 / sample as u64, late.1 / sample as u64);
+    eprintln!(
+        "bytes {} then {}, CPU {} us then {} us per turn",
+        early.0 / sample as u64,
+        late.0 / sample as u64,
+        early.1 / sample as u64,
+        late.1 / sample as u64
+    );
     assert!(late.0 as f64 <= early.0 as f64 * 1.1, "bytes: {} then {}", early.0, late.0);
     assert!(late.1 as f64 <= early.1 as f64 * 1.1, "CPU: {} then {} us", early.1, late.1);
     world.anna.says("who are you?");

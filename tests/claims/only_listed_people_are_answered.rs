@@ -39,7 +39,10 @@ async fn people_on_the_list_are_answered() {
     carl.says("hi from Carl");
     bert.says("hi from Bert");
     assert_eq!(bert.hears().await.text, "You said: hi from Bert");
-    assert!(carl.hears_nothing_for(SILENCE).await || !world.model.requests().iter().any(|r| r.body.to_string().contains("Carl")));
+    assert!(
+        carl.hears_nothing_for(SILENCE).await
+            || !world.model.requests().iter().any(|r| r.body.to_string().contains("Carl"))
+    );
     assert_eq!(world.model.requests().len(), 1);
 }
 
@@ -59,12 +62,18 @@ async fn nobody_in_particular_is_not_somebody() {
     };
     let odd = [
         ("message", message(json!({}))),
-        ("message", message(json!({"from": anna, "sender_chat": {"id": -100, "type": "channel", "title": "c"}}))),
+        (
+            "message",
+            message(json!({"from": anna, "sender_chat": {"id": -100, "type": "channel", "title": "c"}})),
+        ),
         ("message", message(json!({"from": {"id": OWNER, "is_bot": true, "first_name": "Anna"}}))),
         ("message", message(json!({"from": anna, "chat": {"id": OWNER, "type": "confidential"}}))),
         ("message", message(json!({"from": anna, "chat": {"id": 4242, "type": "private"}}))),
         ("channel_post", message(json!({"chat": {"id": -1001, "type": "channel", "title": "c"}}))),
-        ("message_reaction", json!({"chat": chat, "message_id": 1, "user": anna, "date": 1, "old_reaction": [], "new_reaction": []})),
+        (
+            "message_reaction",
+            json!({"chat": chat, "message_id": 1, "user": anna, "date": 1, "old_reaction": [], "new_reaction": []}),
+        ),
         ("inline_query", json!({"id": "1", "from": anna, "query": "odd words", "offset": ""})),
     ];
     for (kind, body) in odd {
@@ -85,7 +94,8 @@ async fn pairing_takes_the_operators_code_once() {
         (openclaw_tests::telegram::Telegram::start().await, openclaw_tests::model::Model::start().await);
     let mut setup = openclaw_tests::gateway::Setup::new();
     setup.model(&model, openclaw_tests::model::Wire::Anthropic);
-    let bot = setup.bot(&telegram, "main", openclaw_tests::gateway::TOKEN, openclaw_wire::config::Updates::Poll);
+    let bot =
+        setup.bot(&telegram, "main", openclaw_tests::gateway::TOKEN, openclaw_wire::config::Updates::Poll);
     let gateway = openclaw_tests::gateway::Gateway::start(setup).await;
     let (dora, mallory) = (bot.person(7001, "Dora"), bot.person(7002, "Mallory"));
     dora.says("not yet an owner");

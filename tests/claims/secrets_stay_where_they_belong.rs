@@ -53,7 +53,12 @@ async fn the_gateways_memory_holds_no_secret() {
     world.anna.says(&format!("#hang {CONTROL}"));
     world.model.asked(before + 1).await;
     let gateway = world.gateway.living(Role::Gateway).await.memory_holds(&needles);
-    assert_eq!(gateway, [false, false, false, false, true], "in the order {:?}", ["key", "token", "environment", "webhook", "control"]);
+    assert_eq!(
+        gateway,
+        [false, false, false, false, true],
+        "in the order {:?}",
+        ["key", "token", "environment", "webhook", "control"]
+    );
     let runner = world.gateway.living(Role::Runner).await.memory_holds(&needles);
     assert_eq!(runner[..4], [false; 4]);
     let supervisor = Process(world.gateway.supervisor()).memory_holds(&needles);
@@ -86,7 +91,9 @@ async fn no_file_and_no_proc_entry_holds_a_secret() {
     for secret in &secrets {
         assert!(!world.gateway.log().contains(secret.as_str()), "in the log");
     }
-    for arguments in [&["status", "--json"][..], &["doctor", "--json"], &["webhook", "info"], &["config", "show"]] {
+    for arguments in
+        [&["status", "--json"][..], &["doctor", "--json"], &["webhook", "info"], &["config", "show"]]
+    {
         let done = world.gateway.command(arguments, "").await;
         let said = [done.stdout, done.stderr].concat();
         assert!(secrets.iter().all(|secret| !contains(&said, secret.as_bytes())), "{arguments:?}");
@@ -95,7 +102,10 @@ async fn no_file_and_no_proc_entry_holds_a_secret() {
     let keys = world.gateway.state().join(&FACTS.state.egress);
     let found = search(world.gateway.state(), &secrets, &keys);
     assert_eq!(found, [""; 0]);
-    assert!(!search(world.gateway.state(), &[CONTROL.into()], &keys).is_empty(), "the search finds what is there");
+    assert!(
+        !search(world.gateway.state(), &[CONTROL.into()], &keys).is_empty(),
+        "the search finds what is there"
+    );
     assert!(!search(&keys, &secrets, Path::new("/")).is_empty(), "the secrets are in egress's own folder");
 }
 

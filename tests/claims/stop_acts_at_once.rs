@@ -63,7 +63,9 @@ async fn a_running_skill_is_killed() {
 }
 
 fn jail_runs(runner: u32) -> bool {
-    openclaw_tests::gateway::descendants_of(runner).iter().any(|process| process.program().contains("test-counter"))
+    openclaw_tests::gateway::descendants_of(runner)
+        .iter()
+        .any(|process| process.program().contains("test-counter"))
 }
 
 /// `/freeze` stops every chat.

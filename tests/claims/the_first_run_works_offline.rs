@@ -9,7 +9,11 @@ async fn the_rehearsal_shows_the_whole_path() {
     setup.file("documents/welcome.txt", b"the first document");
     let gateway = Gateway::start(setup).await;
     let status = gateway.status().await;
-    assert!(status.models.iter().all(|model| model.host.is_empty() || model.problem.is_some()), "{:?}", status.models);
+    assert!(
+        status.models.iter().all(|model| model.host.is_empty() || model.problem.is_some()),
+        "{:?}",
+        status.models
+    );
     let done = gateway.command(&["chat"], "hello\nlist my documents\n").await;
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{out}\n{err}\n{}", gateway.log());
@@ -47,7 +51,12 @@ async fn a_key_in_the_environment_reaches_egress_alone() {
     let gateway = Gateway::start(setup).await;
     let done = gateway.command(&["chat"], "hello\n").await;
     let out = String::from_utf8_lossy(&done.stdout);
-    assert!(out.contains("You said: hello"), "{out}\n{}\n{}", String::from_utf8_lossy(&done.stderr), gateway.log());
+    assert!(
+        out.contains("You said: hello"),
+        "{out}\n{}\n{}",
+        String::from_utf8_lossy(&done.stderr),
+        gateway.log()
+    );
     let key = model.requests()[0].headers.get("authorization").cloned();
     assert_eq!(key.as_deref(), Some("Bearer environment-key-not-real"));
     for role in openclaw_tests::gateway::Role::ALL {

@@ -54,7 +54,8 @@ async fn a_mock_of_the_vendors_over_both_protocols() {
     command.args(["-p", &port.to_string(), "-f"]).arg(peers::driver("aimock.json"));
     let peer = Peer::start(command, port).await;
     for (api, path) in [("anthropic", ""), ("openai", "/v1")] {
-        let (_telegram, gateway, _bot, anna) = talk_to(api, &format!("http://127.0.0.1:{}{path}", peer.port)).await;
+        let (_telegram, gateway, _bot, anna) =
+            talk_to(api, &format!("http://127.0.0.1:{}{path}", peer.port)).await;
         anna.says("what is the capital of France?");
         assert_eq!(anna.hears().await.text, "Paris, says the mock.", "{api}: {}", gateway.log());
         anna.says("please look into my documents");
@@ -67,9 +68,18 @@ async fn a_mock_of_the_vendors_over_both_protocols() {
 async fn a_mock_that_breaks_streams() {
     let port = free_port();
     let mut command = Command::new(peers::path("venv/bin/llmock"));
-    command.args(["serve", "--port", &port.to_string(), "--error-rate", "429=0.3", "--stream-fault", "disconnect=0.2"]);
+    command.args([
+        "serve",
+        "--port",
+        &port.to_string(),
+        "--error-rate",
+        "429=0.3",
+        "--stream-fault",
+        "disconnect=0.2",
+    ]);
     let peer = Peer::start(command, port).await;
-    let (_telegram, gateway, _bot, anna) = talk_to("openai", &format!("http://127.0.0.1:{}/v1", peer.port)).await;
+    let (_telegram, gateway, _bot, anna) =
+        talk_to("openai", &format!("http://127.0.0.1:{}/v1", peer.port)).await;
     for n in 0..10 {
         anna.says(&format!("question {n}"));
         let answer = anna.hears().await;
@@ -89,7 +99,8 @@ async fn a_real_local_model_answers() {
     command.arg(peers::driver("llm_server.py")).arg(port.to_string());
     let peer = Peer::start(command, port).await;
     for (api, path) in [("openai", "/v1"), ("anthropic", "")] {
-        let (_telegram, gateway, _bot, anna) = talk_to(api, &format!("http://127.0.0.1:{}{path}", peer.port)).await;
+        let (_telegram, gateway, _bot, anna) =
+            talk_to(api, &format!("http://127.0.0.1:{}{path}", peer.port)).await;
         anna.says("What is the capital of France? Answer with one word.");
         let answer = anna.hears().await;
         assert!(answer.text.contains("Paris"), "{api}: {}\n{}", answer.text, gateway.log());

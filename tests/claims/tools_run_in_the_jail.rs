@@ -16,18 +16,22 @@ async fn documents_are_listed_and_read() {
     .await;
     world.model.on("#list", [Step::call("list_documents", json!({})), Step::say("listed")]);
     world.model.on("#read", [Step::call("read_document", json!({"path": "notes.txt"})), Step::say("read")]);
-    world.model.on("#out", [
-        Step::calls(&[
-            ("read_document", json!({"path": "../private/diary.txt"})),
-            ("read_document", json!({"path": "/etc/passwd"})),
-        ]),
-        Step::say("tried"),
-    ]);
+    world.model.on(
+        "#out",
+        [
+            Step::calls(&[
+                ("read_document", json!({"path": "../private/diary.txt"})),
+                ("read_document", json!({"path": "/etc/passwd"})),
+            ]),
+            Step::say("tried"),
+        ],
+    );
     for (mark, answer) in [("#list", "listed"), ("#read", "read"), ("#out", "tried")] {
         world.anna.says(mark);
         assert_eq!(world.anna.hears().await.text, answer);
     }
-    let results: Vec<String> = world.model.requests().iter().filter_map(|request| result(&request.body)).collect();
+    let results: Vec<String> =
+        world.model.requests().iter().filter_map(|request| result(&request.body)).collect();
     assert!(results[0].contains("notes.txt"), "{results:?}");
     assert!(results[1].contains("under the blue pot"), "{results:?}");
     assert!(!results[2].contains("DIARY-CANARY") && !results[2].contains("root:"), "{results:?}");
@@ -44,7 +48,9 @@ async fn the_jail_reaches_nothing() {
     world.anna.says("#reach");
     assert_eq!(world.anna.hears().await.text, "tried");
     let report = world.model.requests().iter().find_map(|request| result(&request.body)).expect("a result");
-    for attempt in ["loopback", "metadata service", "unix socket", "password file", "another program", "write elsewhere"] {
+    for attempt in
+        ["loopback", "metadata service", "unix socket", "password file", "another program", "write elsewhere"]
+    {
         let line = report.split("\\n").find(|line| line.contains(&format!("{attempt}:")));
         let line = line.unwrap_or_else(|| panic!("no line about {attempt}: {report}"));
         assert!(!line.contains("reached"), "{line}");
@@ -59,7 +65,10 @@ async fn failures_and_parallel_calls_are_answered() {
         setup.test_skills().file("counter/lines", b"a\nb\n");
     })
     .await;
-    world.model.on("#both", [Step::calls(&[("look", json!({})), ("fail", json!({"say": "oops"}))]), Step::say("seen")]);
+    world.model.on(
+        "#both",
+        [Step::calls(&[("look", json!({})), ("fail", json!({"say": "oops"}))]), Step::say("seen")],
+    );
     world.anna.says("#both");
     assert_eq!(world.anna.hears().await.text, "seen");
     let body = world.model.requests().pop().expect("asked").body.to_string();
@@ -88,7 +97,10 @@ async fn tools_work_over_the_other_protocol() {
 fn result(body: &serde_json::Value) -> Option<String> {
     let last = body["messages"].as_array()?.last()?;
     let blocks = last["content"].as_array()?;
-    let results: Vec<String> =
-        blocks.iter().filter(|block| block["type"] == "tool_result").map(|block| block["content"].to_string()).collect();
+    let results: Vec<String> = blocks
+        .iter()
+        .filter(|block| block["type"] == "tool_result")
+        .map(|block| block["content"].to_string())
+        .collect();
     (!results.is_empty()).then(|| results.join("\n"))
 }

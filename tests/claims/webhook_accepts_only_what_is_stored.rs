@@ -31,7 +31,8 @@ async fn a_full_disk_refuses_and_recovers() {
     let mut refused = None;
     for n in 0..200 {
         // What is in the log's last page may still fit; a few kilobytes do not.
-        let post = Post::new(port, &secret, &message(9_000_000 + n, OWNER, &format!("{n} {}", "full ".repeat(800))));
+        let post =
+            Post::new(port, &secret, &message(9_000_000 + n, OWNER, &format!("{n} {}", "full ".repeat(800))));
         let answer = post.send().await;
         if answer.status != 200 {
             refused = Some(answer);
@@ -58,7 +59,8 @@ async fn a_read_only_disk_refuses_and_recovers() {
     assert_eq!(world.anna.hears().await.text, "You said: before");
     let database = world.gateway.state().join(&FACTS.state.database);
     let files = ["", "-wal"].map(|suffix| format!("{}{suffix}", database.display()).into());
-    let post = Post::new(world.gateway.setup().port(), &world.secret(), &message(9_000_000, OWNER, "read-only"));
+    let post =
+        Post::new(world.gateway.setup().port(), &world.secret(), &message(9_000_000, OWNER, "read-only"));
     let frozen = Unwritable::new(&files);
     let answer = post.send().await;
     assert!((500..600).contains(&answer.status), "{answer:?}");

@@ -50,7 +50,11 @@ async fn an_oversized_body_is_refused() {
             break;
         }
     }
-    assert_eq!(read(&mut stream).await.status, 413, "the limit holds for what comes, not for what is announced");
+    assert_eq!(
+        read(&mut stream).await.status,
+        413,
+        "the limit holds for what comes, not for what is announced"
+    );
     assert_eq!(world.gateway.count("SELECT count(*) FROM inbox"), 1);
 }
 

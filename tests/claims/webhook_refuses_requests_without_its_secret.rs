@@ -43,7 +43,8 @@ async fn the_secret_of_one_bot_does_not_open_another() {
     for bot in ["main", "other"] {
         gateway.ask(&["webhook", "set", "--bot", bot]).await;
     }
-    let secret = |account: &openclaw_tests::telegram::Account| account.webhook().and_then(|(_, s)| s).expect("set");
+    let secret =
+        |account: &openclaw_tests::telegram::Account| account.webhook().and_then(|(_, s)| s).expect("set");
     let (ours, theirs) = (secret(&main), secret(&other));
     assert_ne!(ours, theirs);
     let mut post = Post::new(gateway.setup().port(), &ours, &message(1, OWNER, "hi"));

@@ -21,7 +21,11 @@ async fn many_wrong_secrets_are_throttled_by_address() {
     let answer = post.send().await;
     assert!(answer.head.to_lowercase().contains("retry-after:"), "{answer:?}");
     post.header("X-Telegram-Bot-Api-Secret-Token", &world.secret());
-    assert_eq!(post.send().await.status, 429, "before the comparison: the right secret does not help that address");
+    assert_eq!(
+        post.send().await.status,
+        429,
+        "before the comparison: the right secret does not help that address"
+    );
     post.header("CF-Connecting-IP", "149.154.161.8");
     assert_eq!(post.send().await.status, 200, "another address is not affected");
 }

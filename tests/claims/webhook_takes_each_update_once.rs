@@ -21,7 +21,8 @@ async fn a_repeated_update_after_a_crash_is_not_answered_again() {
     world.gateway.start_again().await;
     assert_eq!(post.send().await.status, 200);
     // The same update, encoded differently: other order, spaces, escapes.
-    post.body = format!(" {} ", message(77, OWNER, "once").to_string().replace("once", "\\u006fnce")).into_bytes();
+    post.body =
+        format!(" {} ", message(77, OWNER, "once").to_string().replace("once", "\\u006fnce")).into_bytes();
     post.header("Content-Type", "Application/JSON; charset=utf-8");
     assert_eq!(post.send().await.status, 200);
     world.anna.says("next");
@@ -44,7 +45,8 @@ async fn the_same_numbers_elsewhere_are_other_messages() {
     for bot in ["main", "other"] {
         gateway.ask(&["webhook", "set", "--bot", bot]).await;
     }
-    let secret = |account: &openclaw_tests::telegram::Account| account.webhook().and_then(|(_, s)| s).expect("set");
+    let secret =
+        |account: &openclaw_tests::telegram::Account| account.webhook().and_then(|(_, s)| s).expect("set");
     let port = gateway.setup().port();
     let mut update = message(5, OWNER, "first");
     assert_eq!(Post::new(port, &secret(&main), &update).send().await.status, 200);

@@ -37,7 +37,8 @@ impl SmallDisk {
 
     /// Fills what is free.
     pub fn fill(&self) {
-        let mut filler = OpenOptions::new().append(true).create(true).open(self.filler()).expect("create the filler");
+        let mut filler =
+            OpenOptions::new().append(true).create(true).open(self.filler()).expect("create the filler");
         for size in [65_536, 4096, 1] {
             let block = vec![0; size];
             while filler.write_all(&block).is_ok() {}

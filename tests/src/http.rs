@@ -60,7 +60,10 @@ impl Post {
     /// The head, with `length` as `Content-Length`.
     pub fn head(&self, length: u64) -> String {
         let lines: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        format!("POST {} HTTP/1.1\r\nHost: bot.example.com\r\n{lines}Content-Length: {length}\r\n\r\n", self.path)
+        format!(
+            "POST {} HTTP/1.1\r\nHost: bot.example.com\r\n{lines}Content-Length: {length}\r\n\r\n",
+            self.path
+        )
     }
 
     /// Sends it whole.
@@ -110,7 +113,8 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let lower = head.to_lowercase();
-    let length = lower.split("content-length:").nth(1).and_then(|rest| rest.lines().next()?.trim().parse().ok());
+    let length =
+        lower.split("content-length:").nth(1).and_then(|rest| rest.lines().next()?.trim().parse().ok());
     if body.len() < length.unwrap_or(0) {
         return None;
     }

@@ -178,7 +178,9 @@ impl Jail {
             let now = Instant::now();
             if now >= deadline {
                 return match running {
-                    true => End::Failed(Failure::Time, format!("longer than {} ms", limits.wall.0.as_millis())),
+                    true => {
+                        End::Failed(Failure::Time, format!("longer than {} ms", limits.wall.0.as_millis()))
+                    }
                     false => End::Failed(Failure::NoJail, "the jail was not built in time".into()),
                 };
             }
@@ -304,8 +306,11 @@ impl Jail {
     }
 
     fn wait_pipes(&self) -> io::Result<(bool, bool)> {
-        let mut fds: Vec<PollFd<'_>> =
-            [&self.output, &self.errors].into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let mut fds: Vec<PollFd<'_>> = [&self.output, &self.errors]
+            .into_iter()
+            .flatten()
+            .map(|fd| PollFd::new(fd, PollFlags::IN))
+            .collect();
         poll(&mut fds, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }))?;
         Ok((self.output.is_some(), self.errors.is_some()))
     }
@@ -347,7 +352,9 @@ fn read_some(pipe: &mut Option<File>, into: &mut Vec<u8>) {
     into.truncate(at + *read.as_ref().unwrap_or(&0));
     match read {
         Ok(0) => *pipe = None,
-        Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => *pipe = None,
+        Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            *pipe = None
+        }
         _ => {}
     }
 }

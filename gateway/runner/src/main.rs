@@ -108,7 +108,8 @@ fn try_jail(jailer: &Jailer, required: bool) -> Result<Report, String> {
 
 /// The jail's layers beside the runner's own.
 fn add(report: &mut Report, jail: Report) {
-    let renamed = jail.layers.into_iter().map(|layer| Layer { name: format!("jail: {}", layer.name), ..layer });
+    let renamed =
+        jail.layers.into_iter().map(|layer| Layer { name: format!("jail: {}", layer.name), ..layer });
     report.layers.extend(renamed);
 }
 
@@ -116,9 +117,11 @@ fn limits() -> String {
     let every = watch::EVERY.as_millis();
     match watch::works() {
         true => format!("per process by rlimits, per call by a watchdog every {every} ms; no cgroup"),
-        false => "per process by rlimits; no cgroup, and this kernel hides process trees (CONFIG_PROC_CHILDREN) \
+        false => {
+            "per process by rlimits; no cgroup, and this kernel hides process trees (CONFIG_PROC_CHILDREN) \
                   from the watchdog"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use openclaw_wire::{
 };
 
 /// How the runner is called.
-pub const USAGE: &str = "openclaw-runner --config FILE --state DIR --skills DIR [--skills DIR]... [--home DIR]";
+pub const USAGE: &str =
+    "openclaw-runner --config FILE --state DIR --skills DIR [--skills DIR]... [--home DIR]";
 
 /// Everything that is settled before the first descriptor is opened.
 #[derive(Debug)]

@@ -76,7 +76,9 @@ impl Skills {
         }
         let skill = self.approved(call)?;
         let Some(manifest) = skill.manifest else {
-            return Err(format!("the skill {id} has no skill.toml: it is instructions only and executes nothing"));
+            return Err(format!(
+                "the skill {id} has no skill.toml: it is instructions only and executes nothing"
+            ));
         };
         if !manifest.tool.iter().any(|tool| tool.name.as_str() == call.tool) {
             return Err(format!("the skill {id} has no tool {:?}", call.tool));
@@ -102,7 +104,8 @@ impl Skills {
 
     /// The skill with the digest that the call names: as loaded, or as it is on disk now.
     fn approved(&self, call: &Call) -> Result<Skill, String> {
-        let named = |each: &&mut Loaded| each.folder.file_name().is_some_and(|name| name == call.skill.as_str());
+        let named =
+            |each: &&mut Loaded| each.folder.file_name().is_some_and(|name| name == call.skill.as_str());
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut why = format!("there is no skill {}", call.skill);
         // The same name may stand on two shelves; the digest tells which one was approved.
@@ -112,7 +115,9 @@ impl Skills {
             }
             match &each.skill {
                 Ok(skill) if skill.digest == call.digest => return Ok(skill.clone()),
-                Ok(_) => why = format!("the skill {} is not the approved one: its files have changed", call.skill),
+                Ok(_) => {
+                    why = format!("the skill {} is not the approved one: its files have changed", call.skill)
+                }
                 Err(error) => why = error.clone(),
             }
         }
@@ -141,7 +146,9 @@ impl Skills {
         };
         let host = path.resolve(&home);
         match self.settings.protected.iter().find(|kept| overlap(kept, &host)) {
-            Some(_) => Err(format!("{name} may not be given to a skill: it holds OpenClaw's own state or programs")),
+            Some(_) => {
+                Err(format!("{name} may not be given to a skill: it holds OpenClaw's own state or programs"))
+            }
             None => Ok(host),
         }
     }
@@ -197,7 +204,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let skills = skills(dir.path(), "state");
         let ready = skills.ready(&call(dir.path(), "one", "t")).expect("ready");
-        let grants: Vec<_> = ready.spec.grants.iter().map(|g| (g.inside.to_str().expect("text"), g.write)).collect();
+        let grants: Vec<_> =
+            ready.spec.grants.iter().map(|g| (g.inside.to_str().expect("text"), g.write)).collect();
         assert_eq!(grants, [("/files/docs", false), ("/files/docs/out", true)]);
         let old = call(dir.path(), "one", "t");
         fs::write(dir.path().join("skills/one/more"), "x").expect("write");
@@ -220,7 +228,8 @@ mod tests {
     fn no_grant_touches_our_own_folders() {
         for protected in ["home/docs", "home", "home/docs/state"] {
             let dir = tempfile::tempdir().expect("dir");
-            let why = skills(dir.path(), protected).ready(&call(dir.path(), "one", "t")).expect_err(protected);
+            let why =
+                skills(dir.path(), protected).ready(&call(dir.path(), "one", "t")).expect_err(protected);
             assert!(why.contains("may not be given"), "{protected}: {why}");
         }
     }

@@ -96,7 +96,8 @@ mod tests {
         let usage = super::usage(shell.id() as i32);
         assert_eq!(usage.processes, 2);
         assert!(usage.memory > 0);
-        let text = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.id())).expect("children");
+        let text =
+            std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.id())).expect("children");
         shell.kill().expect("kills");
         shell.wait().expect("waits");
         for child in text.split_whitespace() {

@@ -91,11 +91,17 @@ fn reach() -> String {
         line("root folder", roots),
         line("loopback", TcpStream::connect(("127.0.0.1", 80)).map(|_| String::new())),
         line("metadata service", TcpStream::connect(("169.254.169.254", 80)).map(|_| String::new())),
-        line("udp", UdpSocket::bind(("127.0.0.1", 0)).and_then(|s| s.connect(("127.0.0.1", 53))).map(nothing)),
+        line(
+            "udp",
+            UdpSocket::bind(("127.0.0.1", 0)).and_then(|s| s.connect(("127.0.0.1", 53))).map(nothing),
+        ),
         line("unix socket", UnixListener::bind("/files/counter/socket").map(|_| String::new())),
         line("password file", fs::read_to_string("/etc/passwd").map(|_| String::new())),
         line("processes", fs::read_to_string("/proc/1/environ").map(|_| String::new())),
-        line("another program", Command::new("/bin/sh").arg("-c").arg("true").status().map(|s| s.to_string())),
+        line(
+            "another program",
+            Command::new("/bin/sh").arg("-c").arg("true").status().map(|s| s.to_string()),
+        ),
         line("write elsewhere", fs::write("/files/counter/../escape", "x").map(|()| String::new())),
     ]
     .concat()

@@ -18,7 +18,8 @@ pub fn dist() -> &'static Path {
 }
 
 fn assemble() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in a folder of the workspace");
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in a folder of the workspace");
     let built = env::current_exe().expect("own path");
     let built = built.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned();
     build(root);

@@ -124,7 +124,8 @@ impl Gateway {
     pub async fn admin(&self, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, Vec<u8>)> {
         let exchange = async {
             let stream = UnixStream::connect(self.state().join(&FACTS.state.admin_socket)).await?;
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
             tokio::spawn(connection);
             let request = Request::builder()
                 .method(method)
@@ -165,7 +166,12 @@ impl Gateway {
     pub async fn ask(&self, arguments: &[&str]) -> String {
         let done = self.command(arguments, "").await;
         let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success(), "openclaw {arguments:?}: {}\n{out}\n{err}\n{}", done.status, self.log());
+        assert!(
+            done.status.success(),
+            "openclaw {arguments:?}: {}\n{out}\n{err}\n{}",
+            done.status,
+            self.log()
+        );
         out.into_owned()
     }
 

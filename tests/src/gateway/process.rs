@@ -89,13 +89,15 @@ impl Process {
     /// Which of the needles are somewhere in its memory. Needs root. Reads every readable mapping but devices.
     pub fn memory_holds(self, needles: &[&str]) -> Vec<bool> {
         let maps = String::from_utf8_lossy(&self.file("maps")).into_owned();
-        let mut memory = fs::File::open(format!("/proc/{}/mem", self.0)).expect("root may read a process's memory");
+        let mut memory =
+            fs::File::open(format!("/proc/{}/mem", self.0)).expect("root may read a process's memory");
         let longest = needles.iter().map(|needle| needle.len()).max().unwrap_or(0);
         let mut found = vec![false; needles.len()];
         for line in maps.lines() {
             let mut words = line.split_whitespace();
             let (Some(range), Some(rights)) = (words.next(), words.next()) else { continue };
-            let bounds = range.split_once('-').map(|(a, b)| (u64::from_str_radix(a, 16), u64::from_str_radix(b, 16)));
+            let bounds =
+                range.split_once('-').map(|(a, b)| (u64::from_str_radix(a, 16), u64::from_str_radix(b, 16)));
             let Some((Ok(start), Ok(end))) = bounds else { continue };
             if !rights.starts_with('r') || line.ends_with("[vvar]") || line.ends_with("[vsyscall]") {
                 continue;
@@ -137,9 +139,11 @@ pub fn listening(processes: &[Process]) -> Vec<String> {
     for process in processes {
         let open = fs::read_dir(format!("/proc/{}/fd", process.0)).into_iter().flatten().flatten();
         let links = open.filter_map(|entry| fs::read_link(entry.path()).ok());
-        inodes.extend(links.filter_map(|link| {
-            Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
-        }));
+        inodes.extend(
+            links.filter_map(|link| {
+                Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+            }),
+        );
     }
     let mut found = Vec::new();
     for table in ["tcp", "tcp6", "udp", "udp6", "raw", "unix"] {

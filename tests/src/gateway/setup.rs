@@ -25,7 +25,10 @@ pub const TOKEN: &str = "110201543:AAtest-token-not-real";
 
 /// A loopback port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a loopback port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a loopback port")
+        .port()
 }
 
 /// Everything that differs between tests.
@@ -163,7 +166,9 @@ impl Setup {
             self.section("telegram", &format!("api = \"{}\"\nprivate = true", telegram.url()));
         }
         self.bots += 1;
-        self.tables(&format!("[[telegram.bot]]\nname = \"{name}\"\ntoken = \"{key}\"\nupdates = \"{updates}\""));
+        self.tables(&format!(
+            "[[telegram.bot]]\nname = \"{name}\"\ntoken = \"{key}\"\nupdates = \"{updates}\""
+        ));
         self.key(&key, token);
         telegram.bot(token, &format!("{name}_bot"))
     }
@@ -197,7 +202,9 @@ impl Setup {
         self.port = Some(port);
         self.section(
             "webhook",
-            &format!("listen = \"127.0.0.1:{port}\"\nfrom = \"tunnel\"\npublic_url = \"https://bot.example.com\""),
+            &format!(
+                "listen = \"127.0.0.1:{port}\"\nfrom = \"tunnel\"\npublic_url = \"https://bot.example.com\""
+            ),
         );
         telegram.route(Address::Tcp(([127, 0, 0, 1], port).into()), Some(TELEGRAM_SOURCE));
         telegram.time_scale(0.05);
@@ -302,7 +309,8 @@ impl Setup {
                 }
                 command.args(["--home".as_ref(), self.home().as_os_str()]);
                 command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-                let log = fs::OpenOptions::new().append(true).create(true).open(self.log_path()).expect("log");
+                let log =
+                    fs::OpenOptions::new().append(true).create(true).open(self.log_path()).expect("log");
                 command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
             }
             _ => as_nobody(&mut command),
@@ -313,7 +321,8 @@ impl Setup {
 
 fn private(path: &Path, text: &str) {
     let _ = fs::remove_file(path);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).expect("create");
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).expect("create");
     file.write_all(text.as_bytes()).expect("write");
     give(path);
 }

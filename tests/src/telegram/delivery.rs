@@ -264,7 +264,8 @@ mod tests {
                     let mut bytes = vec![0; 65_536];
                     while let Ok(length @ 1..) = stream.read(&mut bytes).await {
                         let request = String::from_utf8_lossy(&bytes[..length]).into_owned();
-                        let text = request.split("\"text\":\"").nth(1).and_then(|rest| rest.split('"').next());
+                        let text =
+                            request.split("\"text\":\"").nth(1).and_then(|rest| rest.split('"').next());
                         let text = text.unwrap_or("callback").to_owned();
                         log.lock().expect("lock").push(text.clone());
                         let count = {
@@ -302,7 +303,11 @@ mod tests {
         bot.all_delivered().await;
         let seen = seen.lock().expect("lock").clone();
         let of = |text: &str| seen.iter().filter(|other| *other == text).count();
-        assert_eq!((of("500 first"), of("302 elsewhere"), of("second"), of("204 fine")), (4, 4, 1, 1), "{seen:?}");
+        assert_eq!(
+            (of("500 first"), of("302 elsewhere"), of("second"), of("204 fine")),
+            (4, 4, 1, 1),
+            "{seen:?}"
+        );
         let place = |text: &str| seen.iter().rposition(|other| other == text).expect("seen");
         assert!(place("500 first") < place("second"), "in a chat the order is kept: {seen:?}");
         let statuses: Vec<_> = telegram.attempts().iter().filter_map(|attempt| attempt.status).collect();
@@ -322,7 +327,8 @@ mod tests {
         anna.presses_data(&sent, "data");
         bot.person(2, "Bert").says("method");
         bot.register_webhook("https://b.example.com/hook", None);
-        while !["callback", "method"].iter().all(|text| seen.lock().expect("lock").iter().any(|t| t == text)) {
+        while !["callback", "method"].iter().all(|text| seen.lock().expect("lock").iter().any(|t| t == text))
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         while bot.pending() > 1 {

@@ -1,6 +1,7 @@
 //! The turn: the only module that knows the order of the stages. `walk` is one message, top to bottom; the rest of
 //! this module keeps lanes apart, carries answers away, and picks up after a crash what was begun before it.
 
+mod accept;
 mod lanes;
 mod words;
 mod conversation;
@@ -30,11 +31,10 @@ use openclaw_wire::{
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     inbox::{self, Lane},
-    ingress::{Inbox, Incoming, NotStored, Verified},
     model::Models,
     outbox,
     session::{Access, BotIdentity},
@@ -78,6 +78,7 @@ pub struct Engine {
     access: RwLock<Arc<Access>>,
     bots: Mutex<HashMap<BotName, BotIdentity>>,
     lanes: lanes::Lanes,
+    bursts: accept::Bursts,
     turns: Semaphore,
     frozen: AtomicBool,
     /// Somebody answered a question.
@@ -124,6 +125,7 @@ impl Engine {
             access: RwLock::new(Arc::new(access)),
             bots: Mutex::default(),
             lanes: lanes::Lanes::default(),
+            bursts: accept::Bursts::default(),
             turns,
             frozen: AtomicBool::new(frozen),
             answered: Notify::new(),
@@ -215,6 +217,7 @@ impl Engine {
                 return; // It stays in the inbox; the next start takes it up.
             }
             let Ok(_permit) = self.turns.acquire().await else { return };
+            self.bursts.over().await;
             walk::walk(&self, &lane, item, &stop).await;
         }
     }
@@ -226,43 +229,6 @@ impl Engine {
         if let Err(error) = written {
             warn!(%error, "could not mark updates as done");
         }
-    }
-}
-
-impl Inbox for Arc<Engine> {
-    async fn accept(&self, batch: Vec<Verified<Incoming>>) -> Result<(), NotStored> {
-        if !self.lanes.room() {
-            return Err(NotStored("too many updates wait already".into()));
-        }
-        let now = now();
-        let mut known = Vec::with_capacity(batch.len());
-        for incoming in batch.into_iter().map(Verified::into_inner) {
-            match incoming.update.lane() {
-                Some((chat, topic)) => {
-                    known.push((Lane { bot: incoming.bot, chat, topic }, incoming.update, incoming.body))
-                }
-                None => {
-                    info!(bot = %incoming.bot, kind = ?incoming.update.kind, "an update that nobody asked for")
-                }
-            }
-        }
-        let stored = self
-            .store
-            .write(move |tx| {
-                known
-                    .into_iter()
-                    .map(|(lane, update, body)| {
-                        let row = inbox::accept(tx, &lane, update.id, &body, now)?;
-                        Ok(row.map(|row| (lane, Item { row, update })))
-                    })
-                    .collect::<rusqlite::Result<Vec<_>>>()
-            })
-            .await
-            .map_err(|error| NotStored(error.to_string()))?;
-        for (lane, item) in stored.into_iter().flatten() {
-            self.route(lane, item);
-        }
-        Ok(())
     }
 }
 

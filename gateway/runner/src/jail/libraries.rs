@@ -72,7 +72,8 @@ fn loader(file: &File) -> anyhow::Result<Option<PathBuf>> {
     }
     for number in 0..u64::from(count) {
         let mut entry = [0; 56];
-        let at = table.checked_add(number * u64::from(size)).context("its program headers are out of range")?;
+        let at =
+            table.checked_add(number * u64::from(size)).context("its program headers are out of range")?;
         file.read_exact_at(&mut entry, at).context("its program headers are cut off")?;
         if u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]) != PT_INTERP {
             continue;

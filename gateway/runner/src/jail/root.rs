@@ -48,15 +48,17 @@ pub fn build(spec: &Spec) -> Result<Root, Trouble> {
     rustix::mount::mount_change("/", quiet).context("make the mounts private")?;
     tmpfs(base, MountFlags::NOEXEC, "size=1m,nr_inodes=512,mode=755")?;
 
-    let mut root = Root { program: None, read: vec!["/files".into()], write: Vec::new(), execute: Vec::new() };
+    let mut root =
+        Root { program: None, read: vec!["/files".into()], write: Vec::new(), execute: Vec::new() };
     folder(base, "/files")?;
     if let Some(skill) = &spec.skill {
         let target = folder(base, SKILL)?;
         tmpfs(&target, MountFlags::empty(), "size=80m,nr_inodes=1024,mode=755")?;
         copy::verified(skill, &target)?;
         let path = target.join(&skill.program);
-        let program = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-            .with_context(|| format!("open the skill's program {}", skill.program.display()))?;
+        let program =
+            rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+                .with_context(|| format!("open the skill's program {}", skill.program.display()))?;
         let mount = tree::open(&target)?;
         restrict(mount.as_ref(), Without { write: true, execute: false, devices: true })
             .context("make the skill's folder read-only")?;
@@ -97,7 +99,8 @@ fn devices(base: &Path, root: &mut Root) -> anyhow::Result<()> {
 
 /// Makes the built tree the root, lets go of the host's, and takes the name of the machine away.
 fn enter(base: &Path) -> anyhow::Result<()> {
-    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let flags =
+        MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount_remount(base, flags, c"").context("make the root read-only")?;
     rustix::process::chdir(base).context("enter the new root")?;
     // The old root lands on top of the new one and is then detached (pivot_root(2), "pivot_root(".", ".")").

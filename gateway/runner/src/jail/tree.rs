@@ -59,7 +59,8 @@ fn beneath_root(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// Mounts a path of the system (libraries, devices).
 pub fn mount(source: &Path, target: &Path, without: Without) -> anyhow::Result<()> {
-    let path = std::ffi::CString::new(source.as_os_str().as_encoded_bytes()).context("a path with a NUL byte")?;
+    let path =
+        std::ffi::CString::new(source.as_os_str().as_encoded_bytes()).context("a path with a NUL byte")?;
     attach(CWD, &path, OpenTreeFlags::empty(), target, without)
 }
 
@@ -71,10 +72,8 @@ fn attach(
     without: Without,
 ) -> anyhow::Result<()> {
     // With what is mounted below it: a copy without would show what those mounts cover.
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | how;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE | how;
     let tree = rustix::mount::open_tree(from, path, flags).context("copy the mount")?;
     restrict(tree.as_fd(), without).context("restrict the mount")?;
     rustix::mount::move_mount(&tree, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)

@@ -258,7 +258,9 @@ fn refusals(rig: &Rig) {
     assert!(refused(rig.begin("unknown", arguments.clone())).contains("no skill unknown"));
     assert!(refused(rig.begin_with("probe", arguments.clone(), "0".repeat(64))).contains("have changed"));
     // The manifest names a folder that is not there, and a folder that is a link.
-    for (skill, part) in [("missing", "does not exist"), ("linked", "symbolic link"), ("state", "may not be given")] {
+    for (skill, part) in
+        [("missing", "does not exist"), ("linked", "symbolic link"), ("state", "may not be given")]
+    {
         match rig.call_skill(skill, arguments.clone()) {
             Outcome::Failed { reason: Failure::NoJail | Failure::Refused, detail } => {
                 assert!(detail.contains(part), "{skill}: {detail}");
@@ -269,7 +271,9 @@ fn refusals(rig: &Rig) {
     }
     // A script is no program.
     match rig.call_skill("script", arguments) {
-        Outcome::Failed { reason: Failure::NoJail, detail } => assert!(detail.contains("not a program"), "{detail}"),
+        Outcome::Failed { reason: Failure::NoJail, detail } => {
+            assert!(detail.contains("not a program"), "{detail}")
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -286,7 +290,10 @@ fn many_calls(rig: &Rig) {
                     match round % 10 {
                         3 => drop(rig.begin("probe", json!({ "act": "sleep" })).unwrap()),
                         5 => assert_eq!(rig.failure(json!({ "act": "fail" })).0, Failure::Crashed),
-                        7 => assert_eq!(rig.failure(json!({ "act": "call", "number": libc::SYS_ptrace })).0, Failure::Forbidden),
+                        7 => assert_eq!(
+                            rig.failure(json!({ "act": "call", "number": libc::SYS_ptrace })).0,
+                            Failure::Forbidden
+                        ),
                         _ => assert_eq!(rig.ask(json!({ "act": "echo", "value": value })), value),
                     }
                 }
@@ -307,7 +314,10 @@ fn the_status_tells_all(rig: &Rig) {
     assert_eq!(off, None);
     let layers = report["layers"].as_array().unwrap();
     for name in ["seccomp", "landlock-tcp", "jail: landlock-fs", "jail: seccomp", "jail: capabilities"] {
-        let layer = layers.iter().find(|layer| layer["name"] == name).unwrap_or_else(|| panic!("no {name}: {report}"));
+        let layer = layers
+            .iter()
+            .find(|layer| layer["name"] == name)
+            .unwrap_or_else(|| panic!("no {name}: {report}"));
         assert_eq!(layer["complete"], true, "{layer}");
     }
 }
@@ -342,7 +352,8 @@ fn threads_of(pid: u32) -> usize {
 
 /// What is in a folder, but for other tests' folders.
 fn names(folder: &str) -> Vec<String> {
-    let names = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names =
+        fs::read_dir(folder).unwrap().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.contains("openclaw") || name.contains("skill")).collect()
 }
 

@@ -34,7 +34,9 @@ fn act(act: &str, arguments: &Value) -> Value {
         "write" => told(fs::write(path, "written by the probe").map(|()| "written")),
         "append" => told(fs::OpenOptions::new().append(true).open(path).map(|_| "opened")),
         "remove" => told(fs::remove_file(path).map(|()| "removed")),
-        "link" => told(std::os::unix::fs::symlink(arguments["to"].as_str().unwrap_or_default(), path).map(|()| "linked")),
+        "link" => told(
+            std::os::unix::fs::symlink(arguments["to"].as_str().unwrap_or_default(), path).map(|()| "linked"),
+        ),
         "list" => told(fs::read_dir(path).map(|entries| {
             let mut names: Vec<_> =
                 entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -237,7 +239,9 @@ impl Arg0 for Command {
 
 fn raise_limits() -> Value {
     let mut all = String::new();
-    for resource in [libc::RLIMIT_DATA, libc::RLIMIT_NPROC, libc::RLIMIT_CPU, libc::RLIMIT_CORE, libc::RLIMIT_NOFILE] {
+    for resource in
+        [libc::RLIMIT_DATA, libc::RLIMIT_NPROC, libc::RLIMIT_CPU, libc::RLIMIT_CORE, libc::RLIMIT_NOFILE]
+    {
         let more = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
         // SAFETY: the struct outlives the call.
         let result = unsafe { libc::setrlimit(resource, &more) };
@@ -279,9 +283,10 @@ fn myself() -> Value {
 /// Everything that can be stat'ed below a path.
 fn walk(path: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for name in ["bin", "boot", "dev", "etc", "files", "home", "lib", "media", "mnt", "opt", "proc", "root", "run",
-        "sbin", "skill", "srv", "sys", "tmp", "usr", "var", "work"]
-    {
+    for name in [
+        "bin", "boot", "dev", "etc", "files", "home", "lib", "media", "mnt", "opt", "proc", "root", "run",
+        "sbin", "skill", "srv", "sys", "tmp", "usr", "var", "work",
+    ] {
         let full = CString::new(format!("{path}{name}")).unwrap();
         // SAFETY: a C string that outlives the call.
         if unsafe { libc::access(full.as_ptr(), libc::F_OK) } == 0 {

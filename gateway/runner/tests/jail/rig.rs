@@ -37,9 +37,10 @@ impl Rig {
         for name in ["bin", "state", "home/documents/sub", "home/out", "home/secret", "skills"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
-        for (name, program) in
-            [("openclaw-runner", env!("CARGO_BIN_EXE_openclaw-runner")), ("skill-jail", env!("CARGO_BIN_EXE_skill-jail"))]
-        {
+        for (name, program) in [
+            ("openclaw-runner", env!("CARGO_BIN_EXE_openclaw-runner")),
+            ("skill-jail", env!("CARGO_BIN_EXE_skill-jail")),
+        ] {
             fs::copy(program, root.join("bin").join(name)).unwrap();
         }
         fs::write(root.join("openclaw.toml"), format!("profile = {profile:?}\n")).unwrap();
@@ -100,7 +101,8 @@ impl Rig {
 
     pub fn begin_with(&self, skill: &str, arguments: Value, digest: String) -> Result<UnixStream, Outcome> {
         let stream = self.door.open().unwrap();
-        let call = Call { id: "1".into(), skill: skill.parse().unwrap(), digest, tool: "probe".into(), arguments };
+        let call =
+            Call { id: "1".into(), skill: skill.parse().unwrap(), digest, tool: "probe".into(), arguments };
         frame::write(&stream, &Request::Call(call)).unwrap();
         match frame::read(&stream).unwrap() {
             Some(Reply::Started) => Ok(stream),
@@ -164,8 +166,12 @@ pub fn finished(stream: &UnixStream) -> Outcome {
 pub fn outside(arguments: Value) -> Value {
     let mut command = Command::new(std::env::current_exe().unwrap());
     std::os::unix::process::CommandExt::arg0(&mut command, "skill");
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).env("CANARY", "in the environment").spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .env("CANARY", "in the environment")
+        .spawn()
+        .unwrap();
     let task = json!({ "tool": "probe", "arguments": arguments });
     serde_json::to_writer(child.stdin.take().unwrap(), &task).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -183,7 +189,8 @@ pub fn skill(root: &Path, name: &str, processes: &str) {
     let folder = root.join("skills").join(name);
     fs::create_dir_all(folder.join("bin")).unwrap();
     fs::copy(std::env::current_exe().unwrap(), folder.join("bin/probe")).unwrap();
-    fs::write(folder.join("SKILL.md"), format!("---\nname: {name}\ndescription: tries to get out\n---\n")).unwrap();
+    fs::write(folder.join("SKILL.md"), format!("---\nname: {name}\ndescription: tries to get out\n---\n"))
+        .unwrap();
     let manifest = format!(
         r#"program = "bin/probe"
 [permissions]

@@ -68,7 +68,11 @@ pub fn measure(
         let people = flood(openclaw.port, make(&|n| PEOPLE.start + (n % CHATS) as i64), CONNECTIONS)?;
         answered(far, before + people.accepted)?;
         settle(openclaw)?;
-        ensure!(people.refused + strangers.refused == 0, "{} updates were refused", people.refused + strangers.refused);
+        ensure!(
+            people.refused + strangers.refused == 0,
+            "{} updates were refused",
+            people.refused + strangers.refused
+        );
 
         let lower = handler.min(CONNECTIONS as f64 * commits);
         found.push(Accepts {
@@ -107,7 +111,8 @@ pub fn answered(far: &Far, count: u64) -> anyhow::Result<()> {
 
 /// Waits until its processes have nothing more to do.
 pub fn settle(openclaw: &Openclaw<'_>) -> anyhow::Result<()> {
-    let spent = || Ok::<_, anyhow::Error>(openclaw.cpu()?.into_iter().map(|(_, time)| time).sum::<Duration>());
+    let spent =
+        || Ok::<_, anyhow::Error>(openclaw.cpu()?.into_iter().map(|(_, time)| time).sum::<Duration>());
     let until = Instant::now() + Duration::from_secs(60);
     let mut before = spent()?;
     loop {

@@ -101,7 +101,9 @@ async fn answer(board: &Board, request: Request<Incoming>) -> Response<Full<Byte
     let text = std::str::from_utf8(&body).unwrap_or_default();
     match path.rsplit('/').next().unwrap_or_default() {
         "messages" => typed("text/event-stream", anthropic(&board.think(text))),
-        "completions" if text.contains("\"stream\":true") => typed("text/event-stream", openai(&board.think(text))),
+        "completions" if text.contains("\"stream\":true") => {
+            typed("text/event-stream", openai(&board.think(text)))
+        }
         "completions" => typed("application/json", openai_whole(&board.think(text))),
         "getMe" => result(r#"{"id":4242,"is_bot":true,"first_name":"bench","username":"bench_bot"}"#),
         "getWebhookInfo" => result(r#"{"url":"","has_custom_certificate":false,"pending_update_count":0}"#),
@@ -161,9 +163,12 @@ fn anthropic(text: &str) -> String {
 fn openai(text: &str) -> String {
     let (start, end) = text.split_at(text.len() / 2);
     let chunk = |choices: String, usage: &str| {
-        format!("data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{choices}]{usage}}}\n\n")
+        format!(
+            "data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{choices}]{usage}}}\n\n"
+        )
     };
-    let delta = |delta: String, reason: &str| format!(r#"{{"index":0,"delta":{delta},"finish_reason":{reason}}}"#);
+    let delta =
+        |delta: String, reason: &str| format!(r#"{{"index":0,"delta":{delta},"finish_reason":{reason}}}"#);
     let piece = |text: &str| format!(r#"{{"content":"{text}"}}"#);
     [
         chunk(delta(r#"{"role":"assistant","content":""}"#.into(), "null"), ""),

@@ -62,7 +62,8 @@ impl Hook {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if self.buffer.ends_with(b"\r\n\r\n") {
-                let status = self.buffer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+                let status =
+                    self.buffer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
                 return status.ok_or_else(|| io::ErrorKind::InvalidData.into());
             }
         }

@@ -143,7 +143,8 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         }
         if wanted(Part::Accepts) {
             eprintln!("{} accepts in {} rounds", arguments.updates, arguments.rounds);
-            report.accepts = Some(accept::measure(&openclaw, &far, disk, arguments.updates, arguments.rounds)?);
+            report.accepts =
+                Some(accept::measure(&openclaw, &far, disk, arguments.updates, arguments.rounds)?);
         }
     }
     report.model_calls = far.model_calls();

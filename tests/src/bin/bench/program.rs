@@ -87,7 +87,9 @@ impl<'a> Openclaw<'a> {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let this = Self { dist, folder, port, running: None };
-        for (path, mode) in [("state", 0o700), ("state/egress", 0o700), ("home", 0o755), ("home/documents", 0o755)] {
+        for (path, mode) in
+            [("state", 0o700), ("state/egress", 0o700), ("home", 0o755), ("home/documents", 0o755)]
+        {
             let path = this.folder.path().join(path);
             fs::create_dir(&path)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
@@ -109,7 +111,10 @@ impl<'a> Openclaw<'a> {
                 people.join(", ")
             ),
         )?;
-        this.private(&FACTS.state.keys, "BOT=4242:AAtest-token-not-real-0000000000\nMODEL=test-model-key-not-real\n")?;
+        this.private(
+            &FACTS.state.keys,
+            "BOT=4242:AAtest-token-not-real-0000000000\nMODEL=test-model-key-not-real\n",
+        )?;
         Ok(this)
     }
 
@@ -238,9 +243,11 @@ impl Drop for Openclaw<'_> {
 
 /// User and system time of a process so far, threads that have ended included.
 pub fn cpu(process: u32) -> anyhow::Result<Duration> {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).context("read the CPU time of a process")?;
+    let text =
+        fs::read_to_string(format!("/proc/{process}/stat")).context("read the CPU time of a process")?;
     let rest = text.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        rest.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
     // USER_HZ is 100 on every Linux (proc_pid_stat(5)).
     Ok(Duration::from_millis(10 * ticks))
 }

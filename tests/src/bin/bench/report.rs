@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 
-use crate::{accept::Accepts, program::Memory, total, turns::{Cost, Delay}};
+use crate::{
+    accept::Accepts,
+    program::Memory,
+    total,
+    turns::{Cost, Delay},
+};
 
 /// Everything that was measured.
 #[derive(Default, Serialize)]
@@ -94,7 +99,13 @@ impl Report {
         }
         if let Some(cost) = &self.cost {
             let figure = format!("{:.2} ms", cost.whole);
-            row("CPU time of a message there and back", figure.clone(), "1.5 ms".into(), cost.whole / 1.5, Target::AtMost(1.0));
+            row(
+                "CPU time of a message there and back",
+                figure.clone(),
+                "1.5 ms".into(),
+                cost.whole / 1.5,
+                Target::AtMost(1.0),
+            );
             let bound = format!("{:.2} ms (bot without any of it)", cost.floor);
             row("the same, against a bare bot", figure, bound, cost.whole / cost.floor, Target::None);
         }
@@ -116,17 +127,41 @@ impl Report {
             );
         }
         if let Some(start) = self.start {
-            row("exec to the first accepted update", format!("{start:.0} ms"), "60 ms".into(), start / 60.0, Target::AtMost(1.0));
+            row(
+                "exec to the first accepted update",
+                format!("{start:.0} ms"),
+                "60 ms".into(),
+                start / 60.0,
+                Target::AtMost(1.0),
+            );
         }
         if let Some(first) = self.first_start {
-            row("the same, first start ever", format!("{first:.0} ms"), "60 ms".into(), first / 60.0, Target::None);
+            row(
+                "the same, first start ever",
+                format!("{first:.0} ms"),
+                "60 ms".into(),
+                first / 60.0,
+                Target::None,
+            );
         }
         let mib = |kib: u64| kib as f64 / 1024.0;
         if let Some(idle) = &self.idle {
             let three = mib(total(&idle[1..]));
-            row("idle memory of the three processes (PSS)", format!("{three:.1} MiB"), "24 MiB".into(), three / 24.0, Target::AtMost(1.0));
+            row(
+                "idle memory of the three processes (PSS)",
+                format!("{three:.1} MiB"),
+                "24 MiB".into(),
+                three / 24.0,
+                Target::AtMost(1.0),
+            );
             let all = mib(total(idle));
-            row("the same with the supervisor", format!("{all:.1} MiB"), "24 MiB".into(), all / 24.0, Target::None);
+            row(
+                "the same with the supervisor",
+                format!("{all:.1} MiB"),
+                "24 MiB".into(),
+                all / 24.0,
+                Target::None,
+            );
             if let Some((count, after)) = &self.soaked {
                 let more = mib(total(&after[1..])) - three;
                 let what = format!("more after {count} messages");
@@ -152,7 +187,9 @@ impl Report {
         if let Some(delay) = &self.delay {
             lines.push(format!("Accepted after {:.2} ms (p50).", delay.accept));
         }
-        for (when, memory) in [("idle", self.idle.as_ref()), ("after", self.soaked.as_ref().map(|(_, memory)| memory))] {
+        for (when, memory) in
+            [("idle", self.idle.as_ref()), ("after", self.soaked.as_ref().map(|(_, memory)| memory))]
+        {
             let Some(memory) = memory else { continue };
             let parts: Vec<_> = memory
                 .iter()
