@@ -11,6 +11,8 @@ SKILLS := $(patsubst gateway/skills/%/skill.toml,%,$(wildcard gateway/skills/*/s
 # Always the whole workspace: with `-p` cargo would choose other features and build every dependency twice.
 TESTS := $(sort claims $(basename $(notdir $(wildcard gateway/*/tests/*.rs gateway/skills/*/tests/*.rs))) \
   $(notdir $(patsubst %/main.rs,%,$(wildcard gateway/*/tests/*/main.rs gateway/skills/*/tests/*/main.rs))))
+# Some tests mount disks or read another process's memory: as root they run, else they are counted as ignored.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--include-ignored)
 # Seconds for each fuzz target in `make check`; `make fuzz SECONDS_EACH=600` for a longer hunt.
 SECONDS_EACH ?= 20
 # Options of `make bench`, such as --full, --json or --only=cost.
@@ -44,8 +46,11 @@ test: ## Unit tests and the promises in tests/claims, against the real programs
 	cargo fmt --all --check
 	$(call step,programs)
 	cargo build --workspace --bins --locked
+	$(call step,the Bot API's schema)
+	@.ci/needs peers
+	tests/peers/install schema
 	$(call step,tests)
-	cargo test --workspace --locked --lib --bins $(TESTS:%=--test %)
+	cargo test --workspace --locked --lib --bins $(TESTS:%=--test %) -- $(AS_ROOT)
 
 check: ## Everything that CI runs: lints, dependencies, all tests, third parties, fuzzing
 	@.ci/needs check
@@ -101,6 +106,7 @@ advisories: ## Known vulnerabilities of the dependencies, where the advisory dat
 	@.ci/advisories
 
 peers: ## Third parties: Bot API schema, other bot libraries, model SDKs and mocks, a real local model
+	@.ci/needs peers
 	$(call step,third parties)
 	tests/peers/install
 	cargo test --workspace --locked --test peers

@@ -2,12 +2,8 @@
 //! answered twice without the mark, no started call with an effect runs a second time.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
 };
 
 use openclaw_tests::{
@@ -31,13 +27,20 @@ async fn under_load() {
         setup.section("access", &format!("people = {people:?}"));
         setup.test_skills().file("counter/lines", b"");
         setup.section("turn", "tries = 1000");
+        setup.section("telegram", "per_second = 1000\nper_chat_minute = 100000");
     })
     .await;
     world.model.latency(Duration::from_millis(20));
     let people: Vec<Person> = people.iter().map(|id| world.bot.person(*id, "P")).collect();
     let mut said: HashMap<i64, Vec<String>> = HashMap::new();
     let mut random = Random::new();
+    let mut pressed = HashSet::new();
     for round in 0..rounds() {
+        let (mark, word) = (format!("#effect{round}."), format!("effect{round}"));
+        let call = Step::call("count", json!({"word": word, "milliseconds": random.below(150)}));
+        world.model.on(&mark, [call, Step::say(format!("effect {round} is over."))]);
+        world.anna.says(&mark);
+        press_all(&world, &mut pressed);
         for person in &people {
             let word = format!("r{round}p{}", person.id());
             person.says(&word);
@@ -55,7 +58,23 @@ async fn under_load() {
         }
     }
     world.gateway.ready().await;
+    for round in 0..rounds() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let over = format!("effect {round} is over.");
+        while !world.anna.history().iter().any(|sent| sent.text.contains(&over)) {
+            press_all(&world, &mut pressed);
+            assert!(Instant::now() < deadline, "round {round}: the owner's turn does not end");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
     world.bot.all_delivered().await;
+    let counter = world.gateway.setup().home().join("counter/lines");
+    let mut effects: Vec<String> =
+        std::fs::read_to_string(counter).expect("there").lines().map(str::to_owned).collect();
+    let happened = effects.len();
+    effects.sort();
+    effects.dedup();
+    assert_eq!(effects.len(), happened, "an effect happened twice");
     for person in &people {
         for word in &said[&person.id()] {
             person.reads(&format!("You said: {word}")).await;
@@ -76,8 +95,19 @@ async fn under_load() {
             history.iter().filter_map(|sent| position(&said[&person.id()], &sent.text)).collect();
         assert!(order.windows(2).all(|pair| pair[0] <= pair[1]), "out of order: {order:?}");
     }
-    eprintln!("{} rounds, {repeats} answers marked as possible repeats", rounds());
+    eprintln!("{} rounds, {repeats} answers marked as possible repeats, {happened} effects", rounds());
+    assert!(happened > 0, "some effects happened");
     assert_eq!(world.gateway.status().await.queues.dead_letters, 0);
+}
+
+/// Says yes to every question of the owner's chat that was not answered yet.
+fn press_all(world: &World, pressed: &mut HashSet<i64>) {
+    for sent in world.anna.history() {
+        if !sent.buttons().is_empty() && pressed.insert(sent.id) {
+            let yes = sent.buttons()[0].clone();
+            world.anna.presses(&sent, &yes);
+        }
+    }
 }
 
 fn position(said: &[String], text: &str) -> Option<usize> {
@@ -108,7 +138,7 @@ async fn an_effect_that_was_started_is_not_run_again() {
         };
         let yes = asked.buttons()[0].clone();
         world.anna.presses(&asked, &yes);
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         while !lines().contains(&word) {
             assert!(started.elapsed() < Duration::from_secs(60), "the call starts");
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -134,7 +164,6 @@ async fn a_poisonous_message_is_given_up() {
         setup.section("turn", "tries = 2");
     })
     .await;
-    let stop = Arc::new(AtomicBool::new(false));
     world.model.on("#poison", [Step(vec![openclaw_tests::model::Act::Hang])]);
     world.anna.says("#poison");
     let mut killed = 0;
@@ -146,7 +175,7 @@ async fn a_poisonous_message_is_given_up() {
         }
         world.gateway.kill(Role::Gateway);
         killed += 1;
-        let waited = std::time::Instant::now();
+        let waited = Instant::now();
         while world.model.requests().len() == before && waited.elapsed() < Duration::from_secs(5) {
             if world.gateway.try_status().await.is_some_and(|status| status.queues.dead_letters > 0) {
                 break;
@@ -154,7 +183,6 @@ async fn a_poisonous_message_is_given_up() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    stop.store(true, Ordering::Relaxed);
     world.anna.says("life goes on");
     assert_eq!(world.anna.hears_of("You said").await.text, "You said: life goes on");
     assert!(world.anna.history().len() >= 2, "and the owner was told of the dead letter");

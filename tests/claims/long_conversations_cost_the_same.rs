@@ -12,6 +12,7 @@ fn turns() -> usize {
 #[tokio::test]
 async fn bytes_and_cpu_per_turn_stay_flat() {
     let world = World::polling(|setup| {
+        setup.section("telegram", "per_second = 1000\nper_chat_minute = 100000");
         setup.section("session", "window = 8192\ninstructions = \"Pinned: answer like a pirate.\"");
     })
     .await;

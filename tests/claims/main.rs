@@ -22,8 +22,8 @@ mod effects_wait_for_the_owner;
 mod stop_acts_at_once;
 mod bad_model_answers_are_explained;
 mod telegram_trouble_is_survived;
-mod third_party_models_answer;
 
+mod processes_are_confined;
 mod secrets_stay_where_they_belong;
 mod logs_are_bounded_and_hold_no_content;
 mod killed_processes_lose_nothing;

@@ -58,6 +58,21 @@ async fn the_jail_reaches_nothing() {
     assert!(!report.contains("KEY") && !report.contains("TOKEN") && !report.contains("HOME="), "{report}");
 }
 
+/// Folders that the configuration names are loaded besides the bundled ones.
+#[tokio::test]
+async fn further_folders_of_skills_are_loaded() {
+    let folder = openclaw_tests::gateway::dist().join("test-skills");
+    let world = World::polling(|setup| {
+        setup.section("skills", &format!("folders = [\"{}\"]", folder.display()));
+        setup.file("counter/lines", b"a\n");
+    })
+    .await;
+    let mut skills: Vec<String> =
+        world.gateway.status().await.skills.iter().map(|skill| skill.id.to_string()).collect();
+    skills.sort();
+    assert_eq!(skills, ["counter", "read-documents"]);
+}
+
 /// A failing tool is told to the model, and the turn goes on; two calls at once are both answered.
 #[tokio::test]
 async fn failures_and_parallel_calls_are_answered() {

@@ -14,6 +14,7 @@ use openclaw_wire::facts::FACTS;
 
 /// A full disk: 5xx with `Retry-After`, no crash; with space again, Telegram's retry is answered (incident 17).
 #[tokio::test]
+#[ignore = "needs root: it mounts a small disk"]
 async fn a_full_disk_refuses_and_recovers() {
     let disk = SmallDisk::new(4096);
     let (telegram, model) = (Telegram::start().await, Model::start().await);
@@ -53,6 +54,7 @@ async fn a_full_disk_refuses_and_recovers() {
 
 /// A disk that can't be written: 5xx, then recovery, without a restart.
 #[tokio::test]
+#[ignore = "needs root: it makes files immutable"]
 async fn a_read_only_disk_refuses_and_recovers() {
     let world = World::webhook(|_| {}).await;
     world.anna.says("before");

@@ -1,4 +1,8 @@
-//! Are the stand-ins faithful? Third parties' libraries, unmodified, say so.
+//! Third parties: are the stand-ins faithful, do the vendors' types accept our requests, do model servers that nobody
+//! here wrote get on with us?
+
+mod models_answer;
+mod requests_fit_the_vendors_types;
 
 use std::process::Stdio;
 

@@ -12,7 +12,7 @@ use std::{
     process::Command,
 };
 
-use crate::{inherited::FIRST, spawn::Identity};
+use crate::{capabilities, inherited::FIRST, spawn::Identity};
 
 /// Executes `program` in the place of this process, with at most one descriptor, which it finds by name
 /// (`Inherited::take_fd`). Returns only the error of doing so; the process should end then.
@@ -27,6 +27,8 @@ pub fn again(
     if let Some(Identity { uid, gid }) = identity {
         // As root this takes all supplementary groups away as well (std documents it for `uid`).
         command.uid(uid).gid(gid);
+        // Now or never: the account that takes over may not change it.
+        capabilities::empty_bounding_set();
     }
     if let Some((name, fd)) = fd {
         command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);

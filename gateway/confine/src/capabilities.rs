@@ -15,6 +15,17 @@ const BOUNDING: usize = 3;
 /// Empties the sets, as far as the kernel lets this user: without `CAP_SETPCAP` the bounding set stays.
 pub(crate) fn drop_all() -> io::Result<()> {
     rustix::thread::clear_ambient_capability_set()?;
+    empty_bounding_set();
+    let none = CapabilitySet::empty();
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: none, permitted: none, inheritable: none },
+    )?;
+    Ok(())
+}
+
+/// So that nothing executed from here on can hold a capability, whatever it executes. Takes effect for root only.
+pub(crate) fn empty_bounding_set() {
     // Up to the kernel's last capability, of which a newer kernel has more than we know.
     for capability in 0..64 {
         // SAFETY: no pointers; the kernel checks the number.
@@ -24,12 +35,6 @@ pub(crate) fn drop_all() -> io::Result<()> {
             _ => break,
         }
     }
-    let none = CapabilitySet::empty();
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets { effective: none, permitted: none, inheritable: none },
-    )?;
-    Ok(())
 }
 
 /// Nothing that is executed from here on can gain a privilege (prctl(2), `PR_SET_NO_NEW_PRIVS`).

@@ -1,23 +1,28 @@
 //! Namespaces: a user of its own, and for a jail everything else of its own too (namespaces(7)).
 //! Never joins one that exists, and maps exactly one user and one group.
 
-use std::{fs, io};
+use std::{fs, io, path::PathBuf};
 
-use rustix::thread::UnshareFlags;
+use rustix::{mount::MountFlags, thread::UnshareFlags};
 
 /// The uid and gid that a process of ours has inside its own user namespace.
 pub const INSIDE: u32 = 1000;
 
-/// For a process that was started as root: enters a user namespace in which it is an ordinary user.
+/// For a process that runs under the same uid as others and shall not see their files: a user and a mount namespace
+/// in which these folders are closed. What is mounted elsewhere later still appears.
 ///
-/// Outside it stays the same user without any capability, so it owns the same files. The reason: the kernel lets a uid 0
-/// that has lost `CAP_SETFCAP` make no mapping at all (user_namespaces(7)), and then it could build no jail.
-/// Nothing happens when the process is not root.
-pub fn leave_root() -> io::Result<()> {
-    match rustix::process::geteuid().is_root() {
-        true => enter(UnshareFlags::NEWUSER),
-        false => Ok(()),
+/// Outside, the process stays the same user, without any capability: it owns the same files. Inside it is an ordinary
+/// user even when it was started as root; a uid 0 without `CAP_SETFCAP` may map nothing (user_namespaces(7)) and so could
+/// build no jail. A folder that does not exist is left out. Single-threaded only.
+pub fn hide(folders: &[PathBuf]) -> io::Result<()> {
+    enter(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)?;
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        rustix::mount::mount(c"tmpfs", folder, c"tmpfs", flags, c"size=4k,nr_inodes=1,mode=000").map_err(
+            |error| io::Error::new(error.kind(), format!("mount a cover over {}: {error}", folder.display())),
+        )?;
     }
+    Ok(())
 }
 
 /// For a jail: new user, mount, pid (for its children), net, ipc, uts and cgroup namespaces. The process has every

@@ -118,7 +118,10 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
-    let catalog = Catalog::load(&args.skills, &config.skills.disabled);
+    // As the runner does: what was named at the start, then what the configuration names besides.
+    let mut folders = args.skills.clone();
+    folders.extend(config.skills.folders.iter().filter(|folder| !args.skills.contains(folder)).cloned());
+    let catalog = Catalog::load(&folders, &config.skills.disabled);
     for (name, problem) in catalog.problems() {
         warn!(name, problem, "a skill was not loaded");
     }
@@ -179,7 +182,8 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone() };
         let limit = Duration::from_secs(config.webhook.read_timeout);
         let gate = Gate::new(source, Arc::clone(&secrets), config.webhook.max_body, limit);
-        tasks.spawn(ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone()));
+        let serving = ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone());
+        on_own_thread("webhook", or_end("webhook", serving, stop.clone()))?;
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
     tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
@@ -190,7 +194,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         started,
         problems: Box::new(move || bots::problems(&polls)),
     };
-    tasks.spawn(admin::serve(admin, Arc::new(admin_), stop.clone()));
+    tasks.spawn(or_end("admin", admin::serve(admin, Arc::new(admin_), stop.clone()), stop.clone()));
 
     tasks.spawn(give_back(stop.clone()));
 
@@ -202,6 +206,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         tokio::select! {
             _ = term.recv() => break,
             _ = int.recv() => break,
+            () = stop.cancelled() => break,
             () = alive(watchdog) => notify(&[NotifyState::Watchdog]),
         }
     }
@@ -223,6 +228,34 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
 async fn give_back(stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(GIVE_BACK)).await.is_some() {
         openclaw_confine::memory::give_back();
+    }
+}
+
+/// Serves on a thread and a runtime of its own, so that what comes in waits behind no turn. It lives as long as the
+/// process: requests under way at a stop end while the turns do.
+fn on_own_thread(
+    name: &'static str,
+    serving: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .with_context(|| format!("start the runtime for {name}"))?;
+    let serve = move || {
+        runtime.block_on(async {
+            serving.await;
+            std::future::pending::<()>().await
+        })
+    };
+    std::thread::Builder::new().name(name.into()).spawn(serve).with_context(|| format!("start the thread {name}"))?;
+    Ok(())
+}
+
+/// A process that can't listen any more ends, so that it is started again, instead of being deaf.
+async fn or_end(what: &str, serving: impl Future<Output = std::io::Result<()>>, stop: CancellationToken) {
+    if let Err(error) = serving.await {
+        tracing::error!(%error, what, "can't serve any more");
+        stop.cancel();
     }
 }
 

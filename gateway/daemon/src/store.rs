@@ -91,7 +91,7 @@ impl Store {
         let change: Change = Box::new(move |transaction| {
             let result = transaction.and_then(|open| Ok(in_savepoint(open, change)?));
             Box::new(move |committed| {
-                let _ = tell.send(committed.and(result));
+                let _ = tell.send(result.and_then(|value| committed.map(|()| value)));
             })
         });
         self.enqueue(change).await?;
@@ -171,11 +171,21 @@ fn in_savepoint<T>(
 ) -> rusqlite::Result<T> {
     transaction.prepare_cached("SAVEPOINT change")?.execute([])?;
     let result = change(transaction);
-    if result.is_err() {
-        transaction.prepare_cached("ROLLBACK TO change")?.execute([])?;
+    if transaction.is_autocommit() {
+        return result; // There is no transaction any more; `commit_group` sees it.
     }
-    transaction.prepare_cached("RELEASE change")?.execute([])?;
-    result
+    let end: &[&str] = match &result {
+        Ok(_) => &["RELEASE change"],
+        Err(_) => &["ROLLBACK TO change", "RELEASE change"],
+    };
+    match end.iter().try_for_each(|sql| transaction.prepare_cached(sql)?.execute([]).map(drop)) {
+        Ok(()) => result,
+        Err(error) => {
+            // What of the change is in the transaction is unknown: none of it may be committed.
+            transaction.execute_batch("ROLLBACK")?;
+            Err(error)
+        }
+    }
 }
 
 fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Change>) {
@@ -220,12 +230,17 @@ fn commit_group(
             return Err(error);
         }
     };
-    answers.push(first(Ok(&transaction)));
-    while answers.len() < GROUP {
-        match changes.try_recv() {
-            Ok(change) => answers.push(change(Ok(&transaction))),
-            Err(_) => break,
+    let mut next = Some(first);
+    while let Some(change) = next {
+        answers.push(change(Ok(&transaction)));
+        // When the disk is full or fails, SQLite undoes the whole transaction by itself. Whatever ran after it would
+        // be committed one by one, and then be reported as failed.
+        if transaction.is_autocommit() {
+            return Err(StoreError::Disk(
+                "a change of the same commit failed, and all of them were undone".into(),
+            ));
         }
+        next = if answers.len() < GROUP { changes.try_recv().ok() } else { None };
     }
     Ok(transaction.commit()?)
 }
@@ -284,6 +299,41 @@ mod tests {
         // Another connection sees the same: it is on the disk, not in a cache.
         let other = Connection::open(dir.path().join("db")).expect("open");
         assert_eq!(count(&other).expect("count"), 1800);
+    }
+
+    #[tokio::test]
+    async fn when_sqlite_undoes_a_commit_nobody_is_told_that_it_holds_and_later_changes_do() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("db");
+        let store = Store::open(&path, &["CREATE TABLE t (n INTEGER PRIMARY KEY, x BLOB)"]).expect("open");
+        let insert = |n: i64| {
+            let store = store.clone();
+            async move { store.write(move |tx| tx.execute("INSERT INTO t (n) VALUES (?1)", [n])).await }
+        };
+        // The first holds the writer until the others are in its queue, so that all are of one group.
+        let (go, going) = std::sync::mpsc::channel();
+        let first = store.write(move |tx| {
+            going.recv().expect("go");
+            tx.execute("INSERT INTO t (n) VALUES (1)", [])
+        });
+        let full = store.write(|tx| {
+            let pages: i64 = tx.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            tx.pragma_update_and_check(None, "max_page_count", pages + 2, |_| Ok(()))?;
+            tx.execute("INSERT INTO t VALUES (2, zeroblob(1000000))", [])
+        });
+        let (first, full, behind, ()) =
+            tokio::join!(first, full, insert(3), async { go.send(()).expect("go") });
+        assert!(matches!(full, Err(StoreError::Disk(_))), "{full:?}");
+        let other = Connection::open(&path).expect("open");
+        let there = |n: i64| {
+            other
+                .query_row("SELECT count(*) FROM t WHERE n = ?1", [n], |row| row.get::<_, i64>(0))
+                .expect("count")
+                == 1
+        };
+        assert_eq!((first.is_ok(), behind.is_ok(), false), (there(1), there(3), there(2)), "told what holds");
+        assert!(first.is_err(), "it was undone with the others");
+        assert!(insert(1).await.is_ok() && there(1), "the store goes on");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use openclaw::{
     egress::Egress,
     model::{
         Answer, Event, Kind, ModelError, Models, Patience,
-        message::{Content, Part, Prompt, Stop, ToolResult, ToolSpec, Turn},
+        message::{Content, Part, Prompt, Stop, ToolChoice, ToolResult, ToolSpec, Turn},
     },
 };
 use openclaw_wire::id::ModelName;
@@ -164,6 +164,20 @@ async fn a_loop_of_calls_there_and_back() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_not_allowed_is_left_out_where_there_are_words() {
+    let delta = json!({"choices": [{"index": 0, "finish_reason": "tool_calls", "delta": {"content": "Sunny.", "tool_calls":
+        [{"index": 0, "id": "a", "function": {"name": "weather", "arguments": "{}"}}]}}]});
+    let (_far, models) = start(json!([route("a", "openai")]), move |_, _| {
+        events(&format!("data: {delta}\n\ndata: [DONE]\n\n"))
+    });
+    let allowed = ask(&models, &prompt(), None).await.1.expect("an answer");
+    assert_eq!((allowed.calls().count(), allowed.stop), (1, Stop::ToolCalls));
+    let last = Prompt { tool_choice: ToolChoice::None, ..prompt() };
+    let answer = ask(&models, &last, None).await.1.expect("an answer");
+    assert_eq!((answer.calls().count(), answer.stop, answer.text().as_str()), (0, Stop::End, "Sunny."));
+}
+
+#[tokio::test]
 async fn what_may_pass_is_tried_again() {
     let (far, models) = start(json!([route("gpt", "openai")]), |number, _| match number {
         1 => limited(),
@@ -255,7 +269,7 @@ async fn streams_that_break_are_errors_and_never_half_an_answer() {
     let cases: [(Script, Kind, usize); 7] = [
         (|| vec![head(200, ""), chunk(openai_begun("half")), end()], Kind::Truncated, 3),
         (|| vec![head(200, ""), chunk(openai_begun("half")), Act::Close], Kind::Truncated, 3),
-        (|| vec![head(200, ""), chunk("data: {\"choi\n\n"), end()], Kind::Malformed, 2),
+        (|| vec![head(200, ""), chunk("data: {\"choi\n\n"), end()], Kind::Malformed, 3),
         (|| vec![head(200, ""), chunk("<html>welcome</html>"), end()], Kind::Truncated, 3),
         (|| vec![head(200, ""), end()], Kind::Empty, 2),
         (|| events("data: {\"error\":{\"code\":\"invalid_api_key\"}}\n\n"), Kind::Auth, 1),

@@ -1,13 +1,16 @@
 //! Runs skills: takes granted calls from the gateway, starts one jail for each, watches it, and answers with a typed
 //! outcome. Holds no key, opens no IP socket, decides nothing about what is allowed.
 //!
-//! In the order of a call: [`serve`] takes it, [`skills`] finds the skill and its folders, [`call`] starts the jail and
-//! waits, [`watch`] measures it. `skill-jail` (`src/jail/`) is what becomes the skill.
+//! In the order of a call: [`serve`] takes it, [`skills`] finds the skill and its folders, [`call`] starts a jail
+//! ([`running`]) and waits, [`watch`] measures it, [`verdict`] says what its end means. `skill-jail` (`src/jail/`) is what
+//! becomes the skill; [`spec`] is what it is told.
 
 pub mod settings;
 pub mod serve;
 pub mod skills;
 pub mod call;
+pub mod running;
 pub mod watch;
+pub mod verdict;
 pub mod spec;
 pub mod pass;

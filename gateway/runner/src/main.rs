@@ -15,7 +15,7 @@ use openclaw_runner::{
     serve::Runner,
     settings::Settings,
     skills::{Ready, Skills},
-    spec::{self, Spec},
+    spec::{self, NAMESPACES, Spec},
     watch,
 };
 use openclaw_wire::{door::Entry, facts::FACTS, skill};
@@ -41,10 +41,8 @@ fn run() -> anyhow::Result<()> {
     let entry = Entry::from_fd(gateway).context("use the gateway's socket")?;
     drop(inherited);
 
-    namespaces::leave_root().context(
-        "leave root for a user namespace; mend: do not start it as root, or allow user namespaces \
-         (sysctl user.max_user_namespaces)",
-    )?;
+    let folders = settings.hidden.clone();
+    let hidden = namespaces::hide(&folders);
     let jailer = Jailer::new(open_jail()?);
     let skills = Skills::load(settings);
     let required = skills.required();
@@ -57,7 +55,15 @@ fn run() -> anyhow::Result<()> {
         paths: std::env::var_os("NOTIFY_SOCKET").is_some(),
         ..Profile::default()
     })?;
-    let skills_off = match try_jail(&jailer, required) {
+    report.layers.push(hidden_layer(&folders, &hidden));
+    if required && !report.complete() {
+        anyhow::bail!("close the folders of the other processes: {:?}; {NAMESPACES}", hidden);
+    }
+    let trial = match hidden {
+        Ok(()) => try_jail(&jailer, required),
+        Err(error) => Err(format!("make a namespace for the runner: {error}; {NAMESPACES}")),
+    };
+    let skills_off = match trial {
         Ok(jail) => {
             add(&mut report, jail);
             None
@@ -80,6 +86,18 @@ fn run() -> anyhow::Result<()> {
     // Without systemd there is nobody to tell.
     let _nobody = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
     runner.serve(&entry).context("serve the gateway")
+}
+
+/// What of the other processes' folders can still be listed, tried.
+fn hidden_layer(folders: &[PathBuf], hidden: &std::io::Result<()>) -> Layer {
+    let open = folders.iter().find(|folder| std::fs::read_dir(folder).is_ok());
+    let (enforced, complete) = match (hidden, open) {
+        (Err(error), _) => (format!("nothing: {error}"), false),
+        (_, Some(folder)) => (format!("{} can still be listed", folder.display()), false),
+        (Ok(()), None) => ("closed in a mount namespace, tried".to_owned(), true),
+    };
+    let names: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    Layer { name: "hidden".into(), asked: format!("no way into {}", names.join(" and ")), enforced, complete }
 }
 
 /// Opens `skill-jail`, beside this program.

@@ -6,12 +6,12 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 use anyhow::{Context as _, bail};
 use openclaw_wire::{
     config::{Config, Profile},
+    facts::FACTS,
     id::SkillId,
 };
 
 /// How the runner is called.
-pub const USAGE: &str =
-    "openclaw-runner --config FILE --state DIR --skills DIR [--skills DIR]... [--home DIR]";
+pub const USAGE: &str = "openclaw-runner --config FILE --state DIR [--skills DIR]... [--home DIR]";
 
 /// Everything that is settled before the first descriptor is opened.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub shelves: Vec<PathBuf>,
     /// What `~` in a manifest means, without symbolic links; `None` when there is none.
     pub home: Option<PathBuf>,
+    /// Folders of the other processes, which the runner closes to itself: under one uid their modes would let it in.
+    pub hidden: Vec<PathBuf>,
     /// No grant may touch these: state, skills, programs.
     pub protected: Vec<PathBuf>,
     /// Skills that stay off.
@@ -35,14 +37,17 @@ impl Settings {
         let config = Config::read(&given.config)?;
         let mut shelves = given.skills;
         shelves.extend(config.skills.folders);
-        if shelves.is_empty() {
-            bail!("no folder of skills was named; usage: {USAGE}");
-        }
         // Symbolic links are resolved here, once, where the operator named them; a grant follows none.
         let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
-        let shelves: Vec<PathBuf> = shelves.into_iter().map(real).collect();
+        let mut shelves: Vec<PathBuf> = shelves.into_iter().map(real).collect();
+        // The supervisor may have passed on what the configuration names too.
+        let mut seen = BTreeSet::new();
+        shelves.retain(|shelf| seen.insert(shelf.clone()));
         let mut protected = shelves.clone();
-        protected.push(real(given.state));
+        let state = real(given.state);
+        let database = FACTS.state.database.parent().map(|folder| state.join(folder));
+        let hidden = [Some(state.join(&FACTS.state.egress)), database].into_iter().flatten().collect();
+        protected.push(state);
         protected.push(real(given.config));
         if let Some(folder) = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from)) {
             protected.push(real(folder));
@@ -50,6 +55,7 @@ impl Settings {
         Ok(Self {
             required: config.profile == Profile::Production,
             shelves,
+            hidden,
             home: given.home.or(config.skills.home).map(real),
             protected,
             disabled: config.skills.disabled.into_iter().collect(),

@@ -184,6 +184,7 @@ mod tests {
             required: false,
             shelves: vec![root.join("skills")],
             home: Some(root.join("home")),
+            hidden: Vec::new(),
             protected: vec![root.join(protected)],
             disabled: ["off".parse().expect("id")].into_iter().collect::<BTreeSet<_>>(),
         })

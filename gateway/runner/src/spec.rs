@@ -11,6 +11,11 @@ pub const CONTROL: &str = "control";
 /// Where the skill's own folder is, in its jail.
 pub const SKILL: &str = "/skill";
 
+/// What an operator can do where the kernel refuses namespaces or the mounts in them.
+pub const NAMESPACES: &str = "mend: allow unprivileged user namespaces (sysctl user.max_user_namespaces > 0, \
+    kernel.unprivileged_userns_clone=1; on Ubuntu an AppArmor profile with `userns,` or \
+    kernel.apparmor_restrict_unprivileged_userns=0; in a container a seccomp profile that has unshare and mount)";
+
 /// A jail to build.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {

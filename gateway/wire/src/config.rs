@@ -491,6 +491,14 @@ impl Config {
                 );
             }
         }
+        if let Some(path) =
+            self.skills.folders.iter().chain(&self.skills.home).find(|path| !path.is_absolute())
+        {
+            return err(
+                format!("[skills] {path:?} is not an absolute path"),
+                "write the whole path, beginning with `/`: the processes are started from nowhere in particular",
+            );
+        }
         web_url("telegram: api", &self.telegram.api, self.telegram.private)?;
         let t = &self.telegram;
         if [t.per_second, t.per_chat_minute, t.per_group_minute].iter().any(|n| !(1..=1_000_000).contains(n))
@@ -597,6 +605,8 @@ mod tests {
                 "private = true",
             ),
             ("[turn]\nsteps = 0", "[turn]"),
+            ("[skills]\nfolders = [\"skills\"]", "not an absolute path"),
+            ("[skills]\nhome = \"~\"", "not an absolute path"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

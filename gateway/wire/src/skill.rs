@@ -17,7 +17,7 @@ use crate::id::SkillId;
 const MAX_FILES: usize = 256;
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Places that no skill may be given, nor anything below them (incident 65). `/` alone is refused too.
+/// Places that no skill may be given, nor anything below them, nor a folder that holds one (incident 65).
 const FORBIDDEN: [&str; 9] =
     ["/proc", "/sys", "/dev", "/run", "/boot", "/etc", "/root", "/var/run", "/var/lib/openclaw/egress"];
 
@@ -102,7 +102,8 @@ impl TryFrom<String> for PathGrant {
         if text.chars().any(|c| c.is_control() || "*?[]{}\\$".contains(c)) {
             return Err(format!("path {text:?}: patterns and control characters are not allowed"));
         }
-        if FORBIDDEN.iter().any(|bad| Path::new(&text).starts_with(bad)) {
+        let path = Path::new(&text);
+        if FORBIDDEN.iter().any(|bad| path.starts_with(bad) || Path::new(bad).starts_with(path)) {
             return Err(format!("path {text:?} may not be given to a skill"));
         }
         Ok(Self(text))
@@ -126,7 +127,7 @@ impl PathGrant {
 
     /// Where the skill sees it: never the host's path (incident 85).
     pub fn inside(&self) -> PathBuf {
-        Path::new("/files").join(self.0.trim_start_matches(['~', '/']))
+        Path::new("/files").join(self.0.strip_prefix("~/").unwrap_or(self.0.trim_start_matches('/')))
     }
 
     /// As written in the manifest.
@@ -312,11 +313,19 @@ pub fn parse(text: &str, path: &Path) -> Result<Manifest, SkillError> {
     let refuse = |message: String| SkillError::Manifest { path: path.into(), message };
     let manifest: Manifest =
         toml::from_str(text).map_err(|error| refuse(error.to_string().trim().to_owned()))?;
-    if !manifest.program.components().all(|part| matches!(part, Component::Normal(_))) {
+    let program = manifest.program.to_str().unwrap_or_default();
+    let inside = manifest.program.components().all(|part| matches!(part, Component::Normal(_)));
+    if !inside || program.is_empty() || program.chars().any(char::is_control) {
         return Err(refuse(format!(
             "program {:?} must be a path inside the skill's folder",
             manifest.program
         )));
+    }
+    let grants = manifest.permissions.read.iter().chain(&manifest.permissions.write);
+    let mut places: Vec<_> = grants.map(PathGrant::inside).collect();
+    places.sort_unstable();
+    if let Some(pair) = places.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(refuse(format!("permissions: two folders would both be {:?} for the skill", pair[0])));
     }
     if !(1..=256).contains(&manifest.limits.processes) {
         return Err(refuse("limits: processes must be 1 to 256".into()));
@@ -421,6 +430,8 @@ roles = { folder = "control" }
         let grant = &manifest.permissions.read[0];
         assert_eq!(grant.resolve(Path::new("/home/a")), Path::new("/home/a/documents"));
         assert_eq!(grant.inside(), Path::new("/files/documents"));
+        let odd = super::parse(&GOOD.replace("~/documents", "/~"), Path::new("skill.toml")).expect("good");
+        assert_eq!(odd.permissions.read[0].inside(), Path::new("/files/~"));
     }
 
     #[test]
@@ -430,10 +441,16 @@ roles = { folder = "control" }
             ("~/documents", "~/../x", "without `.` or `..`"),
             ("~/documents", "/proc/1", "may not be given"),
             ("~/documents", "/run", "may not be given"),
+            ("~/documents", "/var/lib/openclaw", "may not be given"),
+            ("~/documents", "/var", "may not be given"),
             ("~/documents", "/srv/*", "patterns"),
             ("~/documents", "documents", "must start with"),
+            ("~/documents\"]", "~/a\", \"/a\"]", "would both be"),
+            ("~/documents\"]", "~/a\"]\nwrite = [\"~/a/\"]", "would both be"),
             ("bin/x", "../x", "inside the skill's folder"),
             ("bin/x", "/bin/sh", "inside the skill's folder"),
+            ("bin/x", "", "inside the skill's folder"),
+            ("bin/x", "bin/\\u0000", "inside the skill's folder"),
             ("64 MiB", "64MB", "not a size"),
             ("effect = \"read\"", "effect = \"reed\"", "unknown variant"),
             ("type = \"object\"", "type = \"string\"", "type \"object\""),

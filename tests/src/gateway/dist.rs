@@ -22,7 +22,6 @@ fn assemble() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in a folder of the workspace");
     let built = env::current_exe().expect("own path");
     let built = built.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned();
-    build(root);
     // Below /tmp and readable for all: the programs run as another user.
     let to = env::temp_dir().join(format!("openclaw-tests-dist-{}", std::process::id()));
     remove_old();
@@ -30,6 +29,7 @@ fn assemble() -> PathBuf {
         copy_folder(&Path::new(&given).join("bin"), &to.join("bin"));
         copy_folder(&Path::new(&given).join("skills"), &to.join("skills"));
     } else {
+        build(root);
         let programs = &FACTS.programs;
         for program in [&programs.gateway, &programs.egress, &programs.runner, &programs.jail] {
             place(&built.join(program), &to.join("bin").join(program));
@@ -51,7 +51,7 @@ fn remove_old() {
     }
 }
 
-/// What cargo builds for a test are only this crate's programs; the others are built here, once.
+/// What cargo builds for a test are only this crate's own programs; the others are built here, once.
 fn build(root: &Path) {
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
     let mut command = Command::new(cargo);
@@ -64,6 +64,7 @@ fn build(root: &Path) {
 }
 
 fn assemble_skills(from: &Path, built: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("make a folder of the dist");
     for entry in fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
         let folder = entry.expect("listed").path();
         let manifest = folder.join("skill.toml");

@@ -214,8 +214,20 @@ impl Gateway {
             child.signal(Signal::KILL);
         }
         let _ = self.supervisor.wait().await;
-        for child in children {
-            child.gone().await;
+        self.nothing_left().await;
+    }
+
+    /// Waits until no process of this state folder is left: each dies with its supervisor, one that was just being
+    /// started too.
+    async fn nothing_left(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = process::mentioning(&self.state().display().to_string());
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "processes outlive their supervisor: {left:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
@@ -228,13 +240,10 @@ impl Gateway {
     /// SIGTERM, and waits for an orderly end.
     pub async fn stop(&mut self) {
         let Some(id) = self.supervisor.id() else { return };
-        let children = process::children_of(id);
         signal(id, Signal::TERM);
         let ended = tokio::time::timeout(PATIENCE, self.supervisor.wait()).await;
         let status = ended.unwrap_or_else(|_| panic!("it did not stop:\n{}", self.log())).expect("waited");
-        for child in children {
-            child.gone().await;
-        }
+        self.nothing_left().await;
         assert!(status.success(), "it stopped with {status}:\n{}", self.log());
     }
 

@@ -19,6 +19,17 @@ pub fn children_of(parent: u32) -> Vec<Process> {
     ids.filter(|id| parent_of(*id) == Some(parent)).map(Process).collect()
 }
 
+/// Processes with this text among their arguments.
+pub fn mentioning(text: &str) -> Vec<Process> {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mentions = |id: &u32| {
+        let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        contains(&arguments, text.as_bytes()) && parent_of(*id).is_some()
+    };
+    ids.filter(mentions).map(Process).collect()
+}
+
 /// The children of a process, their children, and so on.
 pub fn descendants_of(parent: u32) -> Vec<Process> {
     let mut found = children_of(parent);

@@ -45,6 +45,7 @@ pub struct Setup {
     bots: usize,
     port: Option<u16>,
     test_skills: bool,
+    wrapper: Vec<String>,
 }
 
 impl Default for Setup {
@@ -70,6 +71,7 @@ impl Setup {
             bots: 0,
             port: None,
             test_skills: false,
+            wrapper: Vec::new(),
             folder,
         };
         open_to_all(setup.folder.path());
@@ -255,14 +257,9 @@ impl Setup {
         }
         let mut text = self.top.clone();
         text.push_str(&format!("[skills]\nhome = \"{}\"\n", self.home().display()));
-        if self.test_skills {
-            text.push_str(&format!("folders = [\"{}\"]\n", dist().join("test-skills").display()));
-        }
-        for (name, lines) in &self.sections {
-            match name.as_str() {
-                "skills" => text.push_str(lines),
-                _ => text.push_str(&format!("[{name}]\n{lines}")),
-            }
+        text.push_str(self.sections.get("skills").map_or("", String::as_str));
+        for (name, lines) in self.sections.iter().filter(|(name, _)| *name != "skills") {
+            text.push_str(&format!("[{name}]\n{lines}"));
         }
         text + &self.tables
     }
@@ -297,9 +294,23 @@ impl Setup {
         }
     }
 
+    /// A program, with its first arguments, that `openclaw run` is started by.
+    pub fn wrapper(&mut self, command: &[&str]) -> &mut Self {
+        self.wrapper = command.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// `openclaw` with these arguments. `run` writes to the log and drops its rights itself; others run as the user.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = std::process::Command::new(dist().join("bin").join(&FACTS.programs.gateway));
+        let program = dist().join("bin").join(&FACTS.programs.gateway);
+        let mut command = match (self.wrapper.split_first(), arguments.first()) {
+            (Some((wrapper, more)), Some(&"run")) => {
+                let mut command = std::process::Command::new(wrapper);
+                command.args(more).arg(program);
+                command
+            }
+            _ => std::process::Command::new(program),
+        };
         command.args(arguments).arg("--state").arg(self.state());
         command.current_dir("/").env_clear().env("HOME", self.home()).env("PATH", "/usr/bin:/bin");
         match arguments.first() {
@@ -308,6 +319,11 @@ impl Setup {
                     command.args(["--user", &NOBODY.to_string()]);
                 }
                 command.args(["--home".as_ref(), self.home().as_os_str()]);
+                if self.test_skills {
+                    for folder in ["skills", "test-skills"] {
+                        command.args(["--skills".as_ref(), dist().join(folder).as_os_str()]);
+                    }
+                }
                 command.envs(self.environment.iter().map(|(name, value)| (name, value)));
                 let log =
                     fs::OpenOptions::new().append(true).create(true).open(self.log_path()).expect("log");

@@ -81,9 +81,11 @@ impl Act {
         Self::Answer(vec![Part::Text(text.into())])
     }
 
-    /// The text that was asked for, when no script fits.
+    /// The text that was asked for, when no script fits; without the marks around what is not the owner's.
     pub(super) fn echo(text: &str) -> Self {
-        Self::say(format!("You said: {text}"))
+        let words: Vec<&str> =
+            text.lines().filter(|line| !line.starts_with("<untrusted") && *line != "</untrusted>").collect();
+        Self::say(format!("You said: {}", words.join("\n").trim()))
     }
 }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 /// The stage's tables.
 pub const MIGRATION: &str = "
 CREATE TABLE inbox (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again: the history names messages by it
     bot TEXT NOT NULL,
     update_id INTEGER NOT NULL,
     chat INTEGER NOT NULL,
@@ -27,6 +27,9 @@ CREATE INDEX inbox_old ON inbox (received) WHERE state = 'done';
 
 /// How long ids are remembered, in seconds. Telegram retries for at most 24 hours.
 const REMEMBER: i64 = 48 * 3600;
+
+/// Rows that [`forget`] deletes at a time: the writer must not be held up.
+pub const FORGET: usize = 5000;
 
 /// Chat, topic and bot: one turn at a time in each, many at once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,14 +101,6 @@ pub fn tried(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<u32> {
         .query_row([id], |row| row.get(0))
 }
 
-/// The text of one that still waits.
-pub fn body(connection: &Connection, id: i64) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection
-        .prepare_cached("SELECT body FROM inbox WHERE id = ?1 AND state = 'waiting'")?
-        .query_row([id], |row| row.get(0))
-        .optional()
-}
-
 /// Dealt with: the text goes, the ids stay.
 pub fn done(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     transaction
@@ -122,11 +117,11 @@ pub fn dead(transaction: &Transaction<'_>, id: i64, problem: &str) -> rusqlite::
     Ok(())
 }
 
-/// What was given up, newest first: number, bot, chat, when it was accepted, why.
-pub fn letters(
-    connection: &Connection,
-    limit: u32,
-) -> rusqlite::Result<Vec<(i64, String, i64, i64, String)>> {
+/// A dead letter: number, bot, chat, when it was accepted, why it was given up.
+pub type Letter = (i64, String, i64, i64, String);
+
+/// What was given up, newest first.
+pub fn letters(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<Letter>> {
     connection
         .prepare_cached(
             "SELECT id, bot, chat, received, coalesce(problem, '') FROM inbox WHERE state = 'dead' ORDER BY id DESC LIMIT ?1",
@@ -154,9 +149,13 @@ pub fn bury(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<bool> {
     Ok(rows == 1)
 }
 
-/// Forgets what was dealt with long ago.
+/// Forgets what was dealt with long ago, a bounded number at a time. Gives how many.
 pub fn forget(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize> {
-    transaction.execute("DELETE FROM inbox WHERE state = 'done' AND received < ?1", [now - REMEMBER])
+    transaction.execute(
+        "DELETE FROM inbox WHERE id IN
+         (SELECT id FROM inbox WHERE state = 'done' AND received < ?1 LIMIT ?2)",
+        [now - REMEMBER, FORGET as i64],
+    )
 }
 
 /// Messages that wait, and dead letters.
@@ -174,7 +173,7 @@ mod tests {
     use openclaw_wire::id::ChatId;
     use rusqlite::Connection;
 
-    use super::{Lane, accept, dead, done, waiting};
+    use super::{Lane, REMEMBER, accept, dead, done, forget, waiting};
 
     fn lane(bot: &str) -> Lane {
         Lane { bot: bot.parse().expect("name"), chat: ChatId(5), topic: 0 }
@@ -208,5 +207,19 @@ mod tests {
             .collect::<Result<_, _>>()
             .expect("rows");
         assert_eq!(bodies, [b"".to_vec(), b"x".to_vec()]);
+    }
+
+    #[test]
+    fn a_number_is_never_used_again() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        connection.execute_batch(super::MIGRATION).expect("migrate");
+        let transaction = connection.transaction().expect("begin");
+        let first = accept(&transaction, &lane("a"), 1, b"x", 0).expect("accept").expect("new");
+        done(&transaction, first).expect("done");
+        assert_eq!(forget(&transaction, REMEMBER).expect("forget"), 0, "still remembered");
+        assert_eq!(forget(&transaction, REMEMBER + 1).expect("forget"), 1);
+        // The history of a chat names its messages by this number: the next one must not look begun.
+        let next = accept(&transaction, &lane("a"), 2, b"x", 0).expect("accept").expect("new");
+        assert!(next > first, "{next}");
     }
 }

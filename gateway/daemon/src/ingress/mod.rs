@@ -5,6 +5,7 @@
 mod source;
 mod throttle;
 mod half_open;
+mod scrub;
 mod webhook;
 mod poll;
 
@@ -27,6 +28,11 @@ impl<T> Verified<T> {
     /// Takes it out, to store it.
     pub fn into_inner(self) -> T {
         self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(inner: T) -> Self {
+        Self(inner)
     }
 }
 

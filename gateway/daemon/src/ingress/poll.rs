@@ -118,6 +118,7 @@ async fn store(
     updates: Vec<Box<RawValue>>,
 ) -> Result<Option<i64>, String> {
     let mut next = None;
+    let any = !updates.is_empty();
     let mut batch = Vec::with_capacity(updates.len());
     for raw in updates {
         let text = raw.get();
@@ -136,6 +137,10 @@ async fn store(
     }
     if !batch.is_empty() {
         inbox.accept(batch).await.map_err(|error| error.to_string())?;
+    }
+    if any && next.is_none() {
+        // Without a number there is no way past them; asking again at once would never end.
+        return Err("what Telegram sent are no updates".into());
     }
     Ok(next)
 }

@@ -8,25 +8,22 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use openclaw_wire::{config::Api, egress::ModelRoute};
-use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
     anthropic,
     draft::Draft,
     fault::{Fault, Kind, plain},
-    message::{Part, Prompt, Stop, Usage},
+    message::{Part, Prompt, Stop, ToolChoice, Usage},
     openai::{self, Dialect},
+    reading::{self, Reading},
     retry::Advice,
-    sse,
     wire::{Reader, Show},
 };
 use crate::egress::{Egress, collect};
 
 /// Largest body of an error.
 const ERROR_BODY: usize = 64 << 10;
-/// Largest answer that comes as one JSON value.
-const WHOLE_BODY: usize = 8 << 20;
 /// For the end of the body behind the last event, so that the connection can be used again.
 const TAIL: Duration = Duration::from_millis(100);
 /// For the last event, after all that matters has come.
@@ -63,12 +60,11 @@ pub(super) async fn once(
     show: &mut Show<'_>,
     spent: &mut Usage,
 ) -> Result<Reply, Fault> {
-    let (body, mut reader): (_, Box<dyn Reader>) = match route.api {
-        Api::Anthropic => (anthropic::request(prompt, route), Box::new(anthropic::Stream::default())),
-        Api::Openai | Api::Rehearsal => {
-            (openai::request(prompt, route, dialect), Box::new(openai::Stream::default()))
-        }
+    let body = match route.api {
+        Api::Anthropic => anthropic::request(prompt, route),
+        Api::Openai | Api::Rehearsal => openai::request(prompt, route, dialect),
     };
+    let mut reader = reading::reader(route.api);
     let body = Bytes::from(body.ok_or(Kind::Prompt)?.to_string());
     let sent = body.len();
     let answer = timeout(patience.first_byte, egress.send(request(route, body)?));
@@ -86,7 +82,21 @@ pub(super) async fn once(
     let answer = result.and_then(|()| std::mem::take::<Draft>(reader.draft()).finish());
     let (parts, stop) =
         answer.map_err(|fault| Fault { status: Some(status), request: request_id, ..fault })?;
-    Ok(Reply { parts, stop })
+    Ok(if may_call(prompt) { Reply { parts, stop } } else { words_alone(parts, stop) })
+}
+
+fn may_call(prompt: &Prompt) -> bool {
+    prompt.tool_choice != ToolChoice::None && !prompt.tools.is_empty()
+}
+
+/// Some servers let a model call although it was told not to. Where it said something as well, that is the answer.
+fn words_alone(mut parts: Vec<Part>, stop: Stop) -> Reply {
+    let words = |part: &Part| matches!(part, Part::Text { text } if !text.trim().is_empty());
+    if stop != Stop::ToolCalls || !parts.iter().any(words) {
+        return Reply { parts, stop };
+    }
+    parts.retain(|part| !matches!(part, Part::ToolCall(_)));
+    Reply { parts, stop: Stop::End }
 }
 
 fn request(route: &ModelRoute, body: Bytes) -> Result<Request<Full<Bytes>>, Fault> {
@@ -124,43 +134,21 @@ async fn read(
     patience: Patience,
     show: &mut Show<'_>,
 ) -> Result<(), Fault> {
-    let mut events = sse::Parser::default();
-    let mut whole: Option<Vec<u8>> = None;
-    let mut begun = false;
+    let mut reading = Reading::new(reader);
     let mut wait = patience.first_byte;
     loop {
         let chunk = match timeout(wait, next(&mut body)).await {
             Ok(chunk) => chunk?,
-            Err(_) if reader.may_end() => return Ok(()),
+            Err(_) if reading.may_end() => return Ok(()),
             Err(_) => return Err(Kind::Timeout.into()),
         };
-        let Some(chunk) = chunk else { break };
-        // What the answer is shows in its first character; the content type is often wrong.
-        let first = chunk.iter().find(|byte| !byte.is_ascii_whitespace());
-        if let (false, Some(first)) = (begun, first) {
-            begun = true;
-            whole = (*first == b'{').then(Vec::new);
+        let Some(chunk) = chunk else { return reading.end(show) };
+        if reading.chunk(&chunk, show)? {
+            // The terminator of the body is already on its way.
+            let _ = timeout(TAIL, next(&mut body)).await;
+            return Ok(());
         }
-        match &mut whole {
-            Some(text) if text.len() + chunk.len() > WHOLE_BODY => return Err(Kind::Oversized.into()),
-            Some(text) => text.extend_from_slice(&chunk),
-            None => {
-                if feed(&mut events, &chunk, reader, show)? {
-                    // The terminator of the body is already on its way.
-                    let _ = timeout(TAIL, next(&mut body)).await;
-                    return Ok(());
-                }
-            }
-        }
-        wait = if reader.may_end() { GRACE.min(patience.idle) } else { patience.idle };
-    }
-    match whole {
-        Some(text) => {
-            let value: Value = serde_json::from_slice(&text).map_err(|_| Kind::Malformed)?;
-            reader.whole(value, show)
-        }
-        None if !begun => Err(Kind::Empty.into()),
-        None => reader.at_end(),
+        wait = if reading.may_end() { GRACE.min(patience.idle) } else { patience.idle };
     }
 }
 
@@ -177,23 +165,4 @@ async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
             }
         }
     }
-}
-
-/// `true` after the last event.
-fn feed(
-    events: &mut sse::Parser,
-    chunk: &[u8],
-    reader: &mut dyn Reader,
-    show: &mut Show<'_>,
-) -> Result<bool, Fault> {
-    let mut done = Ok(false);
-    let fed = events.feed(chunk, |event| {
-        if matches!(done, Ok(false)) {
-            done = reader.event(&event, show);
-        }
-    });
-    if matches!(done, Ok(false)) {
-        fed.map_err(|_| Kind::Oversized)?;
-    }
-    done
 }

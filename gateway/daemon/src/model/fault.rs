@@ -12,7 +12,7 @@ use super::{message::Usage, retry::Advice};
 use crate::egress::EgressError;
 
 /// What went wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The caller gave up.
     Cancelled,
@@ -214,7 +214,7 @@ impl Fault {
         let kind = match refusal.kind {
             RefusalKind::NoKey => Kind::NoKey,
             RefusalKind::NotAllowed | RefusalKind::PrivateAddress | RefusalKind::BadRequest => Kind::Blocked,
-            _ => Kind::Unreachable,
+            RefusalKind::Unreachable | RefusalKind::NoAnswer => Kind::Unreachable,
         };
         Self { detail: Some(format!("{}; {}", refusal.message, refusal.mend)), ..kind.into() }
     }

@@ -8,6 +8,7 @@ mod fault;
 pub mod message;
 mod openai;
 mod pairs;
+pub mod reading;
 mod rehearsal;
 mod retry;
 pub mod sse;

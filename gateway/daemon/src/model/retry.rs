@@ -10,8 +10,8 @@ use super::fault::Kind;
 
 /// Most times that one model is asked the same.
 const TRIES: u32 = 3;
-/// An answer that makes no sense is asked for once more: it costs tokens each time.
-const TRIES_SPENT: u32 = 2;
+/// After an empty answer: the next one is likely to be empty as well, and each costs tokens.
+const TRIES_EMPTY: u32 = 2;
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(8);
 /// A server that asks for a longer wait than this is left for the next model: a person is waiting.
@@ -53,7 +53,7 @@ impl Advice {
 /// How long to wait before the next try; `None` means that this model is not asked again. `tried` is at least 1;
 /// `dice` is any number, for the jitter.
 pub(super) fn pause(tried: u32, kind: Kind, advice: Advice, dice: u64) -> Option<Duration> {
-    let tries = if matches!(kind, Kind::Empty | Kind::Malformed) { TRIES_SPENT } else { TRIES };
+    let tries = if kind == Kind::Empty { TRIES_EMPTY } else { TRIES };
     if tried >= tries || !advice.should.unwrap_or(kind.passes()) {
         return None;
     }
@@ -117,7 +117,7 @@ mod tests {
             assert!((750..=1000).contains(&second.as_millis()), "{second:?}");
         }
         assert_eq!(pause(3, Kind::Busy, none, 0), None);
-        assert_eq!(pause(2, Kind::Malformed, none, 0), None);
+        assert_eq!(pause(2, Kind::Empty, none, 0), None);
         assert_eq!(pause(1, Kind::Auth, none, 0), None);
         assert_eq!(pause(1, Kind::Quota, none, 0), None);
         let after = |ms| Advice { after: Some(Duration::from_millis(ms)), should: None };

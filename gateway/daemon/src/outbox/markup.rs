@@ -30,8 +30,9 @@ struct Writer<'a> {
     link: &'a dyn Fn(&str) -> bool,
     text: String,
     marks: Vec<Mark>,
-    /// Indexes into `marks` of those that are still open; their ends are not known yet.
-    open: Vec<usize>,
+    /// Indexes into `marks` of those that are still open; their ends are not known yet. `None` for one inside its own
+    /// kind, which changes nothing: nested by the thousand, the tags would be larger than a message.
+    open: Vec<Option<usize>>,
     /// Line breaks that are due before the next text.
     gap: usize,
     /// A list marker was just written: what follows stands on its line.
@@ -161,7 +162,7 @@ impl<'a> Writer<'a> {
             }
             TagEnd::CodeBlock => {
                 self.in_code_block = false;
-                let start = self.open.last().map_or(0, |at| self.marks[*at].range.start);
+                let start = self.innermost().map_or(0, |mark| mark.range.start);
                 if self.text.len() > start && self.text.ends_with('\n') {
                     self.text.pop();
                 }
@@ -271,16 +272,23 @@ impl<'a> Writer<'a> {
             return;
         }
         self.flush(true);
+        if self.open.iter().flatten().any(|at| self.marks[*at].kind == kind) {
+            return self.open.push(None);
+        }
         let at = self.text.len();
-        self.open.push(self.marks.len());
+        self.open.push(Some(self.marks.len()));
         self.marks.push(Mark { range: at..at, kind });
+    }
+
+    fn innermost(&self) -> Option<&Mark> {
+        self.open.last().copied().flatten().map(|at| &self.marks[at])
     }
 
     fn unmark(&mut self) {
         if self.table.is_some() {
             return;
         }
-        if let Some(at) = self.open.pop() {
+        if let Some(Some(at)) = self.open.pop() {
             self.marks[at].range.end = self.text.len();
         }
     }
@@ -307,7 +315,7 @@ impl<'a> Writer<'a> {
     fn close_link(&mut self) {
         match self.links.pop() {
             Some(Target::Clickable) => {
-                if let Some(mark) = self.open.last().map(|at| self.marks[*at].clone())
+                if let Some(mark) = self.innermost().cloned()
                     && mark.range.start == self.text.len()
                     && let Kind::Link(address) = &mark.kind
                 {

@@ -322,6 +322,13 @@ mod tests {
     }
 
     #[test]
+    fn deep_emphasis_keeps_within_the_servers_bytes() {
+        let source = format!("{0}deep{0}", "*".repeat(20_000));
+        let parts = check(&markdown(&source, &|_| true), MESSAGE);
+        assert_eq!(parts[0].plain, "deep");
+    }
+
+    #[test]
     fn many_long_addresses_keep_within_the_servers_bytes() {
         let link = format!("[x](https://example.org/?q={}) ", "%20&".repeat(400));
         let rich = markdown(&link.repeat(60), &|_| true);

@@ -97,6 +97,18 @@ pub fn answer(
         .optional()
 }
 
+/// Takes back the open questions about calls whose ids begin with `calls`: their turn is over, so that a late press must
+/// not be told that it allows something.
+pub fn withdraw(transaction: &Transaction<'_>, calls: &str) -> rusqlite::Result<()> {
+    // Ids are ASCII; the bound is behind everything that begins so.
+    transaction
+        .prepare_cached(
+            "UPDATE question SET answer = 'no' WHERE answer IS NULL AND call >= ?1 AND call < ?1 || '~'",
+        )?
+        .execute([calls])?;
+    Ok(())
+}
+
 /// How the question about a call stands; `None` when it was never asked.
 pub fn standing(connection: &Connection, call: &str, now: i64) -> rusqlite::Result<Option<Standing>> {
     connection
@@ -121,7 +133,7 @@ pub fn forget(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize
 mod tests {
     use rusqlite::Connection;
 
-    use super::{PATIENCE, Place, Question, Standing, answer, open, standing};
+    use super::{PATIENCE, Place, Question, Standing, answer, open, standing, withdraw};
 
     #[test]
     fn a_question_is_answered_once_in_time_and_in_its_place() {
@@ -148,5 +160,20 @@ mod tests {
             "expired is a no"
         );
         assert_eq!(state("c3"), None);
+    }
+
+    #[test]
+    fn a_question_whose_turn_is_over_can_no_longer_be_answered() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        connection.execute_batch(super::MIGRATION).expect("migrate");
+        let transaction = connection.transaction().expect("begin");
+        let here = Place { bot: "a", chat: 5 };
+        let question = Question { text: "t".into(), digest: "d".into() };
+        for (id, call) in [("q1", "7-abc"), ("q2", "77-abc")] {
+            open(&transaction, id, call, &question, here, 0).expect("open");
+        }
+        withdraw(&transaction, "7-").expect("withdraw");
+        assert_eq!(answer(&transaction, "q1", here, true, 1).expect("answer"), None);
+        assert_eq!(answer(&transaction, "q2", here, true, 1).expect("answer").as_deref(), Some("77-abc"));
     }
 }

@@ -27,6 +27,11 @@ impl Integrity {
     pub fn trusted(&self) -> bool {
         matches!(self, Self::Operator | Self::Owner | Self::Endorsed)
     }
+
+    /// Whether what is said after reading it is no better than somebody else's words.
+    pub fn taints(&self) -> bool {
+        matches!(self, Self::Known(_) | Self::Untrusted(_))
+    }
 }
 
 /// Who may see it.
@@ -103,6 +108,10 @@ mod tests {
         assert!(Integrity::Owner.trusted() && Integrity::Operator.trusted() && Integrity::Endorsed.trusted());
         assert!(!Label::model(false).integrity.trusted() && !Label::model(true).integrity.trusted());
         assert!(!Integrity::Known(openclaw_wire::id::UserId(1)).trusted());
+        assert!(
+            Integrity::Known(openclaw_wire::id::UserId(1)).taints() && Label::model(true).integrity.taints()
+        );
+        assert!(!Integrity::Owner.taints() && !Label::model(false).integrity.taints());
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! Pairing: a one-time code from the operator's command makes whoever sends it to the bot an owner. Only the command
 //! makes codes; of a code only its digest is stored; it works once, for ten minutes.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
 use openclaw_wire::id::UserId;
 use rusqlite::{Connection, Transaction, params};
 use sha2::{Digest, Sha256};
@@ -17,6 +22,31 @@ pub const VALID: i64 = 600;
 /// Characters of a code: no 0, O, 1, I or L. 31^10 is more than 49 bits, for ten minutes.
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 const LENGTH: usize = 10;
+
+/// Codes that one stranger may try while a code works: a few typing errors.
+const TRIES: u32 = 5;
+/// Strangers whose tries are counted. When so many guess at once, newcomers wait.
+const STRANGERS: usize = 1024;
+
+/// Tries of strangers: until when they count (unix seconds), and how many.
+#[derive(Debug, Default)]
+pub struct Guesses(Mutex<HashMap<UserId, (i64, u32)>>);
+
+impl Guesses {
+    /// Counts a try. `false`: it was one too many, and the code must not be looked at.
+    pub fn allows(&self, user: UserId, now: i64) -> bool {
+        let mut tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tries.len() >= STRANGERS || tries.get(&user).is_some_and(|(until, _)| *until <= now) {
+            tries.retain(|_, (until, _)| *until > now);
+        }
+        if tries.len() >= STRANGERS && !tries.contains_key(&user) {
+            return false;
+        }
+        let (_, count) = tries.entry(user).or_insert((now + VALID, 0));
+        *count = count.saturating_add(1);
+        *count <= TRIES
+    }
+}
 
 /// A new code.
 pub fn code() -> Result<String, getrandom::Error> {
@@ -65,7 +95,7 @@ mod tests {
     use openclaw_wire::id::UserId;
     use rusqlite::Connection;
 
-    use super::{VALID, code, offer, owners, redeem};
+    use super::{Guesses, STRANGERS, TRIES, VALID, code, offer, owners, redeem};
 
     #[test]
     fn a_code_works_once_in_time_and_only_the_newest() {
@@ -83,6 +113,20 @@ mod tests {
         assert!(!redeem(&third, 4, VALID), "too old");
         assert!(!redeem("", 5, 1));
         assert_eq!(owners(&transaction).expect("owners"), [UserId(2)]);
+    }
+
+    #[test]
+    fn a_stranger_has_a_few_tries_and_memory_is_bounded() {
+        let guesses = Guesses::default();
+        assert!((0..TRIES).all(|_| guesses.allows(UserId(1), 0)));
+        assert!(!guesses.allows(UserId(1), VALID - 1));
+        assert!(guesses.allows(UserId(2), VALID - 1), "others are not affected");
+        assert!(guesses.allows(UserId(1), VALID), "the code has expired, and so have the tries");
+        for user in 0..2 * STRANGERS as i64 {
+            guesses.allows(UserId(user), VALID);
+        }
+        assert_eq!(guesses.0.lock().expect("lock").len(), STRANGERS);
+        assert!(guesses.allows(UserId(-1), 2 * VALID));
     }
 
     #[test]

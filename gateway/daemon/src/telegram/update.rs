@@ -6,6 +6,10 @@ use serde_json::Value;
 
 use openclaw_wire::id::{ChatId, UserId};
 
+/// Most entities of a message that are looked at; Telegram gives no more than 100. Each may cover the whole text, so
+/// without a bound a small message would become much text.
+const ENTITIES: usize = 100;
+
 /// Why bytes are not an update. Holds no content.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum Malformed {
@@ -44,6 +48,20 @@ pub enum Kind {
     },
     /// Anything else; by name, never by content.
     Other(String),
+}
+
+impl Kind {
+    /// Its name, for the log.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Message(_) => "message",
+            Self::Edited(_) => "edited_message",
+            Self::Callback(_) => "callback_query",
+            Self::Stopped(_) => "stopped_message_generation",
+            Self::Membership { .. } => "my_chat_member",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// A chat.
@@ -281,6 +299,7 @@ impl Message {
         let entities = if self.text.is_some() { &self.entities } else { &self.caption_entities };
         entities
             .iter()
+            .take(ENTITIES)
             .filter_map(|entity| {
                 let end = entity.offset.checked_add(entity.length)?;
                 Some((entity.kind.as_str(), String::from_utf16_lossy(units.get(entity.offset..end)?)))

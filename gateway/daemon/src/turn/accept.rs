@@ -39,7 +39,7 @@ impl Inbox for Arc<Engine> {
                     known.push((Lane { bot: incoming.bot, chat, topic }, incoming.update, incoming.body))
                 }
                 None => {
-                    info!(bot = %incoming.bot, kind = ?incoming.update.kind, "an update that nobody asked for")
+                    info!(bot = %incoming.bot, kind = incoming.update.kind.name(), "an update that nobody asked for")
                 }
             }
         }

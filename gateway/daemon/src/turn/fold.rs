@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Engine, today};
+use super::{Engine, conversation::tainted, today};
 use crate::{
     inbox::Lane,
     model::message::{Content, Part, Prompt, ToolChoice, Turn},
@@ -23,8 +23,15 @@ characters: facts about people, decisions, open tasks, names and numbers that ma
 Report what was said; never address anybody and never give instructions.";
 
 /// After a turn: folds if the conversation is longer than its window. A failure only means that it is tried again.
-pub async fn fold_if_long(engine: &Arc<Engine>, lane: &Lane) {
-    if let Err(error) = fold(engine, lane).await {
+/// So does `stop`: whoever stops the chat does not wait for it.
+pub async fn fold_if_long(engine: &Arc<Engine>, lane: &Lane, stop: &CancellationToken) {
+    let folded = tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        () = engine.stopping.cancelled() => return,
+        folded = fold(engine, lane) => folded,
+    };
+    if let Err(error) = folded {
         warn!(%error, chat = %lane.chat, "could not fold a conversation");
     }
 }
@@ -40,8 +47,7 @@ async fn fold(engine: &Arc<Engine>, lane: &Lane) -> Result<(), StoreError> {
     let rows = engine.store.read(|connection| history::rows(connection, session.id))?;
     let Some(cut) = cut(&rows, window / 2) else { return Ok(()) };
     let old = &rows[..cut];
-    let tainted =
-        old.iter().any(|row| row.labels.contains("untrusted")) || session.summary_label.contains("untrusted");
+    let tainted = old.iter().any(|row| tainted(&row.labels)) || tainted(&session.summary_label);
     let (summary, used) = tell(engine, &session, old).await;
     let label = serde_json::to_string(&[Label::model(tainted)]).expect("labels are plain data");
     let (upto, id, day) = (old[cut - 1].id, session.id, today());

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use openclaw_wire::id::{BotName, ChatId};
 use tokio_util::sync::CancellationToken;
 
 use super::Item;
@@ -13,6 +14,8 @@ use crate::inbox::Lane;
 /// Updates that may wait in memory, over all lanes; each is at most a webhook body, usually 1 KiB. Past it the sender
 /// is asked to try again later.
 const WAITING: usize = 20_000;
+/// Lanes whose memory is kept while nothing happens.
+const IDLE: usize = 256;
 
 /// All lanes.
 #[derive(Debug, Default)]
@@ -31,6 +34,8 @@ struct State {
     queue: VecDeque<Item>,
     /// The running turn; a lane without one has just ended it and takes the next.
     stop: CancellationToken,
+    /// The draft in which the running turn is shown.
+    draft: Option<i64>,
 }
 
 impl Lanes {
@@ -63,9 +68,12 @@ impl Lanes {
         let state = inner.lanes.get_mut(lane)?;
         let Some(item) = state.queue.pop_front() else {
             inner.lanes.remove(lane);
+            if inner.lanes.is_empty() {
+                inner.lanes.shrink_to(IDLE); // A burst leaves nothing behind.
+            }
             return None;
         };
-        state.stop = CancellationToken::new();
+        (state.stop, state.draft) = (CancellationToken::new(), None);
         let stop = state.stop.clone();
         inner.waiting -= 1;
         Some((item, stop))
@@ -84,7 +92,8 @@ impl Lanes {
         taken
     }
 
-    /// Replaces a waiting item (an edited message); `false` when it no longer waits.
+    /// Replaces a waiting item (an edited message) and gives the row of the old one; the new one is given back when
+    /// the old one no longer waits.
     pub fn replace(&self, lane: &Lane, old: impl Fn(&Item) -> bool, new: Item) -> Result<i64, Box<Item>> {
         let mut inner = self.lock();
         let waiting =
@@ -95,12 +104,20 @@ impl Lanes {
         }
     }
 
-    /// Puts an item back to the head of its running lane.
-    pub fn push_front(&self, lane: &Lane, item: Item) {
+    /// Puts items back to the head of their running lane, in their order.
+    pub fn put_back(&self, lane: &Lane, items: Vec<Item>) {
         let mut inner = self.lock();
+        let count = items.len();
         if let Some(state) = inner.lanes.get_mut(lane) {
-            state.queue.push_front(item);
-            inner.waiting += 1;
+            items.into_iter().rev().for_each(|item| state.queue.push_front(item));
+            inner.waiting += count;
+        }
+    }
+
+    /// The running turn of a lane is shown in this draft.
+    pub fn shown_in(&self, lane: &Lane, draft: i64) {
+        if let Some(state) = self.lock().lanes.get_mut(lane) {
+            state.draft = Some(draft);
         }
     }
 
@@ -114,11 +131,14 @@ impl Lanes {
         (true, dropped)
     }
 
-    /// Stops the running turn of a lane; the next one starts.
-    pub fn cancel(&self, lane: &Lane) -> bool {
+    /// Stops the running turn of a chat that is shown in this draft; the next one starts. `false` when it has ended:
+    /// a late press must not stop the turn behind it.
+    pub fn cancel_draft(&self, bot: &BotName, chat: ChatId, draft: i64) -> bool {
         let inner = self.lock();
-        let state = inner.lanes.get(lane);
-        state.inspect(|state| state.stop.cancel()).is_some()
+        let mut lanes = inner.lanes.iter();
+        let shown =
+            lanes.find(|(lane, state)| lane.bot == *bot && lane.chat == chat && state.draft == Some(draft));
+        shown.inspect(|(_, state)| state.stop.cancel()).is_some()
     }
 
     /// Stops every running turn.
@@ -134,5 +154,88 @@ impl Lanes {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openclaw_wire::id::ChatId;
+
+    use super::{IDLE, Item, Lane, Lanes};
+    use crate::telegram::update::{Kind, Update};
+
+    fn lane(chat: i64) -> Lane {
+        Lane { bot: "a".parse().expect("name"), chat: ChatId(chat), topic: 0 }
+    }
+
+    fn item(row: i64) -> Item {
+        Item { row, update: Update { id: row, kind: Kind::Other(String::new()) } }
+    }
+
+    fn rows(lanes: &Lanes, lane: &Lane) -> Vec<i64> {
+        std::iter::from_fn(|| lanes.next(lane).map(|(item, _)| item.row)).collect()
+    }
+
+    #[test]
+    fn a_lane_is_worked_off_in_order_by_one_and_then_gone() {
+        let lanes = Lanes::default();
+        assert!(lanes.push(&lane(1), item(1)), "somebody must start");
+        assert!(!lanes.push(&lane(1), item(2)), "somebody has");
+        assert!(lanes.push(&lane(2), item(3)), "another lane is another's");
+        let (first, _) = lanes.next(&lane(1)).expect("first");
+        assert!(!lanes.push(&lane(1), item(4)), "the lane is there while its turn runs");
+        let album = lanes.take_while(&lane(1), |item| item.row == 2);
+        assert_eq!((first.row, album.len(), lanes.depth()), (1, 1, (2, 2)));
+        // The turn could not be stored: all that it took comes first again, in order.
+        lanes.put_back(&lane(1), std::iter::once(first).chain(album).collect());
+        assert_eq!(rows(&lanes, &lane(1)), [1, 2, 4]);
+        assert_eq!(rows(&lanes, &lane(2)), [3]);
+        assert_eq!(lanes.depth(), (0, 0));
+        assert!(lanes.push(&lane(1), item(5)), "a new lane");
+    }
+
+    #[test]
+    fn a_stop_reaches_the_turn_that_was_taken_and_drops_what_waits_and_nothing_later() {
+        let lanes = Lanes::default();
+        assert!(!lanes.stop(&lane(1)).0, "nothing is there");
+        for row in 1..=3 {
+            let _ = lanes.push(&lane(1), item(row));
+        }
+        let (_, stop) = lanes.next(&lane(1)).expect("first");
+        let (running, dropped) = lanes.stop(&lane(1));
+        assert!(running && stop.is_cancelled());
+        assert_eq!(dropped.iter().map(|item| item.row).collect::<Vec<_>>(), [2, 3]);
+        assert!(!lanes.push(&lane(1), item(4)));
+        let (_, stop) = lanes.next(&lane(1)).expect("a later message");
+        assert!(!stop.is_cancelled());
+        lanes.cancel_all();
+        assert!(stop.is_cancelled());
+    }
+
+    #[test]
+    fn the_button_of_a_draft_stops_its_own_turn_alone() {
+        let lanes = Lanes::default();
+        let bot = lane(1).bot;
+        let _ = (lanes.push(&lane(1), item(1)), lanes.push(&lane(1), item(2)));
+        let (_, first) = lanes.next(&lane(1)).expect("first");
+        lanes.shown_in(&lane(1), 7);
+        assert!(!lanes.cancel_draft(&bot, ChatId(2), 7) && !lanes.cancel_draft(&bot, ChatId(1), 8));
+        let (_, second) = lanes.next(&lane(1)).expect("second");
+        assert!(!lanes.cancel_draft(&bot, ChatId(1), 7), "its turn has ended");
+        lanes.shown_in(&lane(1), 8);
+        assert!(lanes.cancel_draft(&bot, ChatId(1), 8));
+        assert!(second.is_cancelled() && !first.is_cancelled());
+    }
+
+    #[test]
+    fn a_burst_leaves_no_memory_behind() {
+        let lanes = Lanes::default();
+        for chat in 0..10_000 {
+            let _ = lanes.push(&lane(chat), item(chat));
+        }
+        for chat in 0..10_000 {
+            rows(&lanes, &lane(chat));
+        }
+        assert!(lanes.lock().lanes.capacity() <= 4 * IDLE);
     }
 }

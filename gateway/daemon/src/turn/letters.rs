@@ -41,14 +41,21 @@ impl Engine {
         let number = |prefix: &str| letter.id.strip_prefix(prefix).and_then(|id| id.parse::<i64>().ok());
         match (number("in-"), number("out-"), letter.retry) {
             (Some(id), _, true) => {
-                let Some(row) = self.store.write(move |tx| inbox::revive(tx, id)).await? else {
-                    return Ok(false);
-                };
-                match Update::parse(&row.body) {
-                    Ok(update) => self.route(row.lane, Item { row: id, update }),
-                    Err(error) => super::recover::give_up(self, &row.lane, id, &error.to_string()).await,
-                }
-                Ok(true)
+                let engine = Arc::clone(self);
+                // A task of its own, so that what waits again is also routed when the operator hangs up meanwhile.
+                let revival = self.tasks.spawn(async move {
+                    let Some(row) = engine.store.write(move |tx| inbox::revive(tx, id)).await? else {
+                        return Ok(false);
+                    };
+                    match Update::parse(&row.body) {
+                        Ok(update) => engine.route(row.lane, Item { row: id, update }),
+                        Err(error) => {
+                            super::recover::give_up(&engine, &row.lane, id, &error.to_string()).await;
+                        }
+                    }
+                    Ok(true)
+                });
+                revival.await.unwrap_or(Err(StoreError::Stopped))
             }
             (Some(id), _, false) => self.store.write(move |tx| inbox::bury(tx, id)).await,
             (_, Some(id), true) => {

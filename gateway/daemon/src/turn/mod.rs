@@ -4,6 +4,7 @@
 mod accept;
 mod lanes;
 mod words;
+mod vouched;
 mod conversation;
 mod walk;
 mod think;
@@ -27,17 +28,20 @@ use std::{
 
 use openclaw_wire::{
     config::{Config, TERMINAL},
-    id::{BotName, UserId},
+    id::{BotName, ModelName, UserId},
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
     inbox::{self, Lane},
-    model::Models,
+    model::{self, Models},
     outbox,
-    session::{Access, BotIdentity},
+    session::{Access, BotIdentity, pairing::Guesses},
     skill::{Catalog, Executor},
     store::{Store, StoreError},
     telegram::{
@@ -77,13 +81,18 @@ pub struct Engine {
     pub terminal: Terminal,
     access: RwLock<Arc<Access>>,
     bots: Mutex<HashMap<BotName, BotIdentity>>,
+    guesses: Guesses,
     lanes: lanes::Lanes,
     bursts: accept::Bursts,
     turns: Semaphore,
     frozen: AtomicBool,
+    /// When the owner was last told of a model's trouble. Bounded: models times kinds.
+    told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
     /// Somebody answered a question.
     answered: Notify,
     stopping: CancellationToken,
+    /// Where turns run, whoever hands an update in.
+    runtime: Handle,
     /// Lanes and urgent updates under way.
     tasks: TaskTracker,
 }
@@ -107,7 +116,7 @@ pub struct Parts {
 }
 
 impl Engine {
-    /// Reads who paired and whether everything is frozen. Nothing runs yet: see [`Engine::recover`].
+    /// Reads who paired and whether everything is frozen. Turns will run on the runtime that calls this. Nothing runs yet: see [`Engine::recover`].
     pub fn new(parts: Parts, stopping: CancellationToken) -> Result<Arc<Self>, StoreError> {
         use crate::session::{history, pairing};
         let owners = parts.store.read(pairing::owners)?;
@@ -124,12 +133,15 @@ impl Engine {
             models: parts.models,
             access: RwLock::new(Arc::new(access)),
             bots: Mutex::default(),
+            guesses: Guesses::default(),
             lanes: lanes::Lanes::default(),
             bursts: accept::Bursts::default(),
             turns,
             frozen: AtomicBool::new(frozen),
+            told: Mutex::default(),
             answered: Notify::new(),
             stopping,
+            runtime: Handle::current(),
             tasks: TaskTracker::new(),
             config: parts.config,
         }))
@@ -176,7 +188,8 @@ impl Engine {
     fn route(self: &Arc<Self>, lane: Lane, item: Item) {
         if self.urgent(&lane, &item) {
             let engine = Arc::clone(self);
-            self.tasks.spawn(async move { urgent::handle(&engine, &lane, item).await });
+            self.tasks
+                .spawn_on(async move { urgent::handle(&engine, &lane, item).await }, &self.runtime);
             return;
         }
         let item = match self.replaces(&lane, item) {
@@ -185,7 +198,7 @@ impl Engine {
         };
         if self.lanes.push(&lane, item) {
             let engine = Arc::clone(self);
-            self.tasks.spawn(async move { engine.work_off(lane).await });
+            self.tasks.spawn_on(async move { engine.work_off(lane).await }, &self.runtime);
         }
     }
 
@@ -199,7 +212,7 @@ impl Engine {
             Err(item) => Some(*item),
             Ok(old) => {
                 let engine = Arc::clone(self);
-                self.tasks.spawn(async move { engine.settle(vec![old]).await });
+                self.tasks.spawn_on(async move { engine.settle(vec![old]).await }, &self.runtime);
                 None
             }
         }
@@ -222,13 +235,30 @@ impl Engine {
         }
     }
 
-    /// Marks rows as dealt with; if the disk does not take it, they are dealt with again after the next start.
+    /// Marks rows as dealt with. While the disk does not take it, that is tried again behind the caller's back; if the
+    /// process ends before it did, they are dealt with again after the next start.
     async fn settle(&self, rows: Vec<i64>) {
         rows.iter().for_each(|row| self.terminal.dropped(*row));
-        let written = self.store.write(move |tx| rows.iter().try_for_each(|row| inbox::done(tx, *row))).await;
-        if let Err(error) = written {
-            warn!(%error, "could not mark updates as done");
-        }
+        let rows: Arc<[i64]> = rows.into();
+        let (store, stopping) = (self.store.clone(), self.stopping.clone());
+        let again = rows.clone();
+        let write = move |store: Store, rows: Arc<[i64]>| async move {
+            store.write(move |tx| rows.iter().try_for_each(|row| inbox::done(tx, *row))).await
+        };
+        let Err(error) = write(self.store.clone(), rows).await else { return };
+        warn!(%error, "could not mark updates as done; trying again");
+        self.tasks.spawn(async move {
+            let mut pause = recover::PAUSE;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => pause = (2 * pause).min(recover::LONGEST_PAUSE),
+                    () = stopping.cancelled() => return,
+                }
+                if write(store.clone(), again.clone()).await.is_ok() {
+                    return;
+                }
+            }
+        });
     }
 }
 
@@ -246,3 +276,6 @@ fn now_ms() -> i64 {
 fn today() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,22 @@
 //! What is said to the owner and not to the chat: questions, and what went wrong. A private chat has its user's id, so
 //! the owner is reached in the chat of that number.
 
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
 use openclaw_wire::id::ChatId;
 
 use super::{Engine, TERMINAL, now_ms};
 use crate::{
     inbox::Lane,
+    model::Failure,
     outbox::{
         rich::Rich,
         rows::{self, Outgoing},
     },
-    policy::Principal,
+    session::Admission,
     store::StoreError,
     telegram::method::{Button, ButtonStyle, InlineKeyboard},
 };
@@ -19,16 +25,16 @@ use crate::{
 pub const QUESTION: &str = "q:";
 
 /// The chat in which the owner can be asked about a call in this lane; `None` when there is no owner.
-pub fn place(engine: &Engine, lane: &Lane, principal: Principal) -> Option<i64> {
+pub fn place(engine: &Engine, lane: &Lane, who: Admission) -> Option<i64> {
     if lane.bot.as_str() == TERMINAL {
         return Some(lane.chat.0);
     }
     let access = engine.access();
-    // The owner's own private chat, if the message came from there; else the owner with the lowest number.
-    if principal == Principal::Owner && access.is_owner(openclaw_wire::id::UserId(lane.chat.0)) {
-        return Some(lane.chat.0);
+    // The owner who wrote; for anybody else, the owner with the lowest number.
+    match who {
+        Admission::Owner(user) => Some(user.0),
+        Admission::Person(_) => access.owners().map(|user| user.0).min(),
     }
-    access.owners().map(|user| user.0).min()
 }
 
 /// The message that asks, with its two buttons.
@@ -54,6 +60,34 @@ pub fn notice(lane: &Lane, chat: i64, text: &str) -> Outgoing {
         reply_to: None,
         buttons: None,
         edit: None,
+    }
+}
+
+/// A model's trouble is told once in this time, however many messages meet it.
+const TOLD_AGAIN: Duration = Duration::from_secs(6 * 3600);
+
+impl Engine {
+    /// Tells the owner of models that only the operator can mend: a refused key, no credit. Also when another model
+    /// answered in their place.
+    pub(super) async fn operators_matter(&self, lane: &Lane, failures: &[Failure]) {
+        for failure in failures.iter().filter(|failure| failure.kind.for_operator()) {
+            let key = (failure.model.clone(), failure.kind);
+            {
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                match told.get(&key) {
+                    Some(at) if at.elapsed() < TOLD_AGAIN => continue,
+                    _ => told.insert(key, Instant::now()),
+                };
+            }
+            let text = format!(
+                "The model {} does not answer: {} `openclaw doctor` says more.",
+                failure.model,
+                failure.kind.sentence()
+            );
+            if let Err(error) = tell(self, lane, text).await {
+                tracing::warn!(%error, "could not tell the owner");
+            }
+        }
     }
 }
 

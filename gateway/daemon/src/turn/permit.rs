@@ -16,6 +16,7 @@ use crate::{
         ask::{self, Place, Standing},
         decide,
     },
+    session::Admission,
     skill::Found,
     store::StoreError,
 };
@@ -36,9 +37,13 @@ pub async fn permit(
     found: Found<'_>,
     call: &str,
     arguments: &Value,
-    principal: Principal,
+    who: Admission,
 ) -> Result<Permit, StoreError> {
-    let place = owner::place(engine, lane, principal);
+    let principal = match who {
+        Admission::Owner(_) => Principal::Owner,
+        Admission::Person(user) => Principal::Person(user),
+    };
+    let place = owner::place(engine, lane, who);
     let proposal = Proposal {
         call,
         skill: found.skill,
@@ -86,16 +91,23 @@ async fn open(
     let terminal = lane.bot.as_str() == TERMINAL;
     let message = (!terminal).then(|| owner::question(lane, chat, &question.text, &id));
     let (bot, call, stored, id_) = (lane.bot.clone(), call.to_owned(), question.clone(), id.clone());
-    engine
-        .store
-        .write(move |tx| {
-            ask::open(tx, &id_, &call, &stored, Place { bot: bot.as_str(), chat }, now())?;
-            message.iter().try_for_each(|message| rows::enqueue(tx, message, now_ms()).map(drop))
-        })
-        .await?;
-    match terminal {
-        true => reply.chat_event(ChatEvent::Ask(Ask { id, text: question.text.clone() })),
-        false => engine.sender.wake(&lane.bot, openclaw_wire::id::ChatId(chat)),
+    let (store, sender, lane_bot) = (engine.store.clone(), engine.sender.clone(), lane.bot.clone());
+    // A stop ends the wait for this at any moment; what is committed must be sent all the same.
+    let opened = tokio::spawn(async move {
+        store
+            .write(move |tx| {
+                ask::open(tx, &id_, &call, &stored, Place { bot: bot.as_str(), chat }, now())?;
+                message.iter().try_for_each(|message| rows::enqueue(tx, message, now_ms()).map(drop))
+            })
+            .await?;
+        if !terminal {
+            sender.wake(&lane_bot, openclaw_wire::id::ChatId(chat));
+        }
+        Ok(())
+    });
+    opened.await.unwrap_or(Err(StoreError::Stopped))?;
+    if terminal {
+        reply.chat_event(ChatEvent::Ask(Ask { id, text: question.text.clone() }));
     }
     Ok(())
 }

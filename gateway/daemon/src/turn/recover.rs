@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use openclaw_wire::id::UserId;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Engine, Item, TERMINAL, now, owner};
@@ -21,7 +22,9 @@ use crate::{
 /// operator end processes too, so this is more patient than the limit for a turn that fails by itself.
 const CRASHES: u32 = 8;
 /// Pause before a turn that could not be stored is tried again; doubled each time.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often old rows are deleted.
 const TIDY: Duration = Duration::from_secs(3600);
 
@@ -95,19 +98,26 @@ impl Engine {
                     Ok(inbox::forget(tx, now)? + ask::forget(tx, now)? + calls::expire(tx, now)?)
                 })
                 .await;
-            if let Err(error) = tidied {
-                warn!(%error, "could not delete old rows");
-            }
+            let pause = match tidied {
+                Ok(deleted) if deleted >= inbox::FORGET => PAUSE, // There may be more.
+                Ok(_) => TIDY,
+                Err(error) => {
+                    warn!(%error, "could not delete old rows");
+                    TIDY
+                }
+            };
             tokio::select! {
-                () = tokio::time::sleep(TIDY) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.stopping.cancelled() => return,
             }
         }
     }
 }
 
-/// A turn could not be stored. It is tried again in its lane's place, after a pause, or given up.
-pub async fn failed(engine: &Arc<Engine>, lane: &Lane, row: i64) {
+/// A turn could not be stored: the message, and what it took with it (an album's other pictures). It is tried again in
+/// its lane's place, after a pause, or given up; the others are never lost with it.
+pub async fn failed(engine: &Arc<Engine>, lane: &Lane, mut items: Vec<Item>, stop: &CancellationToken) {
+    let row = items[0].row;
     let mut pause = PAUSE;
     // While nothing can be written, the try can't be counted either: wait for the disk.
     let tries = loop {
@@ -116,26 +126,35 @@ pub async fn failed(engine: &Arc<Engine>, lane: &Lane, row: i64) {
             Err(error) => warn!(%error, row, "the disk does not take anything"),
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (2 * pause).min(Duration::from_secs(30)),
+            () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
             () = engine.stopping.cancelled() => return,
         }
     };
+    if stop.is_cancelled() {
+        return engine.settle(items.iter().map(|item| item.row).collect()).await;
+    }
     if tries >= engine.config.turn.tries {
-        return give_up(engine, lane, row, "its turn could not be stored").await;
+        items.remove(0);
+        give_up(engine, lane, row, "its turn could not be stored").await;
     }
-    let body = engine.store.read(|connection| inbox::body(connection, row));
-    if let Ok(Some(Ok(update))) = body.map(|body| body.map(|body| Update::parse(&body))) {
-        engine.lanes.push_front(lane, Item { row, update });
-    }
+    engine.lanes.put_back(lane, items);
 }
 
 /// To the dead letters, and the owner is told.
 pub async fn give_up(engine: &Arc<Engine>, lane: &Lane, row: i64, problem: &str) {
     warn!(row, bot = %lane.bot, chat = %lane.chat, problem, "given up: a dead letter");
-    let reason = problem.to_owned();
-    if let Err(error) = engine.store.write(move |tx| inbox::dead(tx, row, &reason)).await {
-        warn!(%error, row, "could not move a message to the dead letters");
-        return;
+    engine.terminal.dropped(row);
+    let mut pause = PAUSE;
+    loop {
+        let reason = problem.to_owned();
+        match engine.store.write(move |tx| inbox::dead(tx, row, &reason)).await {
+            Ok(()) => break,
+            Err(error) => warn!(%error, row, "could not move a message to the dead letters; trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
+            () = engine.stopping.cancelled() => return,
+        }
     }
     let text =
         format!("A message in chat {} was given up: {problem}. It is kept as dead letter {row}.", lane.chat);

@@ -1,17 +1,30 @@
 //! Where an answer goes: to the outbox, with typing and a draft while it is made; or to the operator's terminal.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use openclaw_wire::admin::ChatEvent;
 use tokio::sync::mpsc;
 
-use super::{Engine, TERMINAL};
+use super::{Engine, TERMINAL, vouched::Vouched};
 use crate::{
     inbox::Lane,
     model::Event,
-    outbox::{live::Live, markup, rows::Outgoing},
+    outbox::{
+        live::{Links, Live},
+        markup,
+        rows::Outgoing,
+    },
     telegram::update::Message,
 };
+
+/// Longest time for a terminal to take the end of an answer.
+const TERMINAL_TAKES: Duration = Duration::from_secs(5);
 
 /// One answer on its way.
 pub struct Reply {
@@ -22,6 +35,8 @@ pub struct Reply {
     live: Option<Live>,
     /// The message that was shown while the answer grew: the answer replaces its text.
     shown: Option<i64>,
+    /// Which addresses in it may be clickable.
+    vouched: Arc<Vouched>,
     terminal: Option<mpsc::Sender<ChatEvent>>,
     /// Whether the terminal has seen text of this answer.
     streamed: AtomicBool,
@@ -29,16 +44,19 @@ pub struct Reply {
 
 impl Reply {
     /// Of a turn: shows that something happens.
-    pub fn begin(engine: &Engine, lane: &Lane, row: i64, message: &Message) -> Self {
+    pub fn begin(engine: &Engine, lane: &Lane, row: i64, message: &Message, vouched: Vouched) -> Self {
+        let vouched = Arc::new(vouched);
+        let links = Arc::clone(&vouched);
+        let links: Links = Arc::new(move |address| links.allows(address));
         let reply_to = (lane.chat.0 < 0).then_some(message.message_id);
         let topic = (lane.topic != 0).then_some(lane.topic);
         let telegram = lane.bot.as_str() != TERMINAL;
-        Self {
-            live: telegram.then(|| engine.sender.live(lane.bot.clone(), lane.chat, topic, reply_to)),
-            reply_to,
-            terminal: engine.terminal.take(row),
-            ..Self::plain(lane, row)
+        let live =
+            telegram.then(|| engine.sender.live_with(lane.bot.clone(), lane.chat, topic, reply_to, links));
+        if let Some(live) = &live {
+            engine.lanes.shown_in(lane, live.draft_id());
         }
+        Self { live, reply_to, vouched, terminal: engine.terminal.take(row), ..Self::plain(lane, row) }
     }
 
     /// Of something that takes no time.
@@ -49,6 +67,7 @@ impl Reply {
             reply_to: None,
             live: None,
             shown: None,
+            vouched: Arc::default(),
             terminal: None,
             streamed: false.into(),
         }
@@ -76,6 +95,11 @@ impl Reply {
         if let Some(live) = self.live.take() {
             self.shown = live.finish().await;
         }
+    }
+
+    /// Something untrusted was read on the way to it.
+    pub fn taint(&self) {
+        self.vouched.taint();
     }
 
     /// A tool runs.
@@ -108,7 +132,7 @@ impl Reply {
             chat: self.lane.chat,
             topic: (self.lane.topic != 0).then_some(self.lane.topic),
             answers: Some(self.row),
-            text: markup::markdown(text, &|_| true),
+            text: markup::markdown(text, &|address| self.vouched.allows(address)),
             reply_to: self.reply_to,
             buttons: None,
             edit: self.shown,
@@ -123,10 +147,14 @@ impl Reply {
                 true => ChatEvent::Error(text.to_owned()),
                 false => ChatEvent::Done(true),
             };
-            if !failed && !streamed {
-                let _ = terminal.send(ChatEvent::Text(text.to_owned())).await;
-            }
-            let _ = terminal.send(last).await;
+            let tell = async {
+                if !failed && !streamed {
+                    let _ = terminal.send(ChatEvent::Text(text.to_owned())).await;
+                }
+                let _ = terminal.send(last).await;
+            };
+            // A terminal that nobody reads must not hold the lane.
+            let _ = tokio::time::timeout(TERMINAL_TAKES, tell).await;
         } else {
             engine.sender.wake(&self.lane.bot, self.lane.chat);
         }

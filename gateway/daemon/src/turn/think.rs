@@ -22,7 +22,7 @@ use crate::{
         ModelError,
         message::{Content, Part, Stop, ToolCall, ToolResult, ToolSpec, Turn},
     },
-    policy::{Grant, Label, Principal, mark},
+    policy::{Grant, Label, mark},
     session::{
         Admission,
         history::{self, Used},
@@ -51,7 +51,7 @@ struct Desk<'a> {
     engine: &'a Engine,
     lane: &'a Lane,
     row: i64,
-    principal: Principal,
+    who: Admission,
     conversation: Conversation,
     /// Turns of this message.
     turns: Vec<Turn>,
@@ -83,17 +83,13 @@ pub async fn think(
     reply: &Reply,
     stop: &CancellationToken,
 ) -> Result<Thought, StoreError> {
-    let principal = match who {
-        Admission::Owner(_) => Principal::Owner,
-        Admission::Person(user) => Principal::Person(user),
-    };
     let stored = std::mem::take(&mut conversation.stored);
     let begun = !stored.is_empty();
     let mut desk = Desk {
         engine,
         lane,
         row,
-        principal,
+        who,
         conversation,
         turns: stored,
         thought: Thought::default(),
@@ -103,11 +99,13 @@ pub async fn think(
         spent: 0,
     };
     if !begun {
+        desk.conversation.tainted |= user.1.iter().any(|label| label.integrity.taints());
         desk.push(user.0, &user.1);
     }
     tokio::select! {
-        result = desk.until_words() => result?,
+        biased;
         () = stop.cancelled() => desk.stopped(),
+        result = desk.until_words() => result?,
     }
     Ok(desk.thought)
 }
@@ -157,6 +155,7 @@ impl Desk<'_> {
                 }
                 Err(Some(error)) => {
                     warn!(row = self.row, %error, "the model gave no answer");
+                    self.engine.operators_matter(self.lane, &error.failures).await;
                     return self.fail("model failed", error.sentence().into());
                 }
                 Err(None) => {
@@ -189,6 +188,7 @@ impl Desk<'_> {
             cached: answer.usage.cache_read + answer.usage.cache_write,
             output: answer.usage.output,
         };
+        self.engine.operators_matter(self.lane, &answer.failures).await;
         self.spent += answer.usage.total();
         self.thought.used.push((answer.source.route.to_string(), used));
         let (labels, stop) = (vec![Label::model(self.conversation.tainted); answer.parts.len()], answer.stop);
@@ -215,7 +215,7 @@ impl Desk<'_> {
         let mut results: Vec<Option<(ToolResult, Label)>> = Vec::new();
         let mut ready: Vec<(usize, Ready<'_>)> = Vec::new();
         for (at, call) in calls.iter().enumerate() {
-            let id = format!("{}-{}", self.row, call.id);
+            let id = format!("{}{}", calls_of(self.row), call.id);
             match self.prepare(call, &id).await? {
                 Ok((grant, effect)) => {
                     ready.push((at, Ready { call, id, effect, grant }));
@@ -234,7 +234,10 @@ impl Desk<'_> {
             results[at] = Some(self.execute(one).await?);
         }
         let (results, labels): (Vec<_>, Vec<_>) = results.into_iter().flatten().unzip();
-        self.conversation.tainted |= labels.iter().any(|label| !label.integrity.trusted());
+        if labels.iter().any(|label| label.integrity.taints()) {
+            self.conversation.tainted = true;
+            self.reply.taint();
+        }
         self.push(Turn::ToolResults { results }, &labels);
         self.store().await
     }
@@ -277,8 +280,7 @@ impl Desk<'_> {
         }
         let waited = Instant::now();
         let permit =
-            permit::permit(self.engine, self.lane, self.reply, found, id, &call.arguments, self.principal)
-                .await?;
+            permit::permit(self.engine, self.lane, self.reply, found, id, &call.arguments, self.who).await?;
         self.deadline += waited.elapsed();
         match permit {
             Permit::Granted(grant) => Ok(Ok((grant, found.tool.effect))),
@@ -326,7 +328,8 @@ impl Desk<'_> {
             content: vec![Content::text(mark::plain(text))],
             is_error,
         };
-        (result, Label::said(crate::policy::Integrity::Operator))
+        // A note of ours, but it may repeat what the model wrote into the call: never better than the model's words.
+        (result, Label::model(self.conversation.tainted))
     }
 
     fn push(&mut self, turn: Turn, labels: &[Label]) {
@@ -377,6 +380,11 @@ impl Desk<'_> {
         self.thought.outcome = "stopped";
         self.thought.text = String::new();
     }
+}
+
+/// What the ids of all calls of a message begin with.
+pub fn calls_of(row: i64) -> String {
+    format!("{row}-")
 }
 
 fn has_calls(turn: &Turn) -> bool {

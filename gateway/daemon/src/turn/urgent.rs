@@ -6,7 +6,11 @@ use std::{sync::Arc, time::Duration};
 use openclaw_wire::id::UserId;
 use tracing::{info, warn};
 
-use super::{Engine, Item, TERMINAL, now, orders, owner, walk};
+use super::{
+    Engine, Item, TERMINAL, now, orders, owner,
+    recover::{LONGEST_PAUSE, PAUSE},
+    walk,
+};
 use crate::{
     inbox::Lane,
     policy::ask::{self, Place},
@@ -39,28 +43,49 @@ impl Engine {
     }
 }
 
-/// Handles one. A failure of the disk leaves it in the inbox.
+/// Handles one. While the disk does not take it, it is tried again.
 pub async fn handle(engine: &Arc<Engine>, lane: &Lane, item: Item) {
-    let outcome = match &item.update.kind {
-        Kind::Message(message) => command(engine, lane, item.row, message).await,
-        Kind::Callback(callback) => press(engine, lane, item.row, callback).await,
-        Kind::Stopped(stopped) => stop_button(engine, lane, item.row, stopped).await,
-        Kind::Membership { chat } => {
-            info!(bot = %lane.bot, chat = %chat.id, "the bot's membership changed");
-            engine.settle(vec![item.row]).await;
-            Ok(())
+    let mut pause = PAUSE;
+    let mut said = None;
+    loop {
+        let outcome = match &item.update.kind {
+            Kind::Message(message) => command(engine, lane, item.row, message, &mut said).await,
+            Kind::Callback(callback) => press(engine, lane, item.row, callback).await,
+            Kind::Stopped(stopped) => {
+                stop_button(engine, lane, item.row, stopped).await;
+                Ok(())
+            }
+            Kind::Membership { chat } => {
+                info!(bot = %lane.bot, chat = %chat.id, "the bot's membership changed");
+                engine.settle(vec![item.row]).await;
+                Ok(())
+            }
+            Kind::Edited(_) | Kind::Other(_) => {
+                engine.settle(vec![item.row]).await;
+                Ok(())
+            }
+        };
+        let Err(error) = outcome else { return };
+        warn!(%error, row = item.row, "an urgent update could not be stored; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
+            () = engine.stopping.cancelled() => return,
         }
-        Kind::Edited(_) | Kind::Other(_) => {
-            engine.settle(vec![item.row]).await;
-            Ok(())
-        }
-    };
-    if let Err(error) = outcome {
-        warn!(%error, row = item.row, "an urgent update could not be stored");
     }
 }
 
-async fn command(engine: &Arc<Engine>, lane: &Lane, row: i64, message: &Message) -> Result<(), StoreError> {
+/// `said` is the answer once the command was carried out: it must not be carried out again, on what came later, only
+/// because its answer could not be stored.
+async fn command(
+    engine: &Arc<Engine>,
+    lane: &Lane,
+    row: i64,
+    message: &Message,
+    said: &mut Option<String>,
+) -> Result<(), StoreError> {
+    if let Some(text) = said {
+        return walk::answer(engine, lane, &[row], text).await.map(drop);
+    }
     let who = match lane.bot.as_str() {
         TERMINAL => Ok(Admission::Owner(UserId(0))),
         _ => engine.access().admit(message, engine.identity(&lane.bot).as_ref()),
@@ -81,7 +106,7 @@ async fn command(engine: &Arc<Engine>, lane: &Lane, row: i64, message: &Message)
             false => "Nothing is running.".into(),
         },
     };
-    walk::answer(engine, lane, &[row], &text).await.map(drop)
+    walk::answer(engine, lane, &[row], said.insert(text)).await.map(drop)
 }
 
 /// Stops the running turn of a lane and drops what waits behind it.
@@ -150,16 +175,10 @@ pub async fn answer_question(engine: &Engine, lane: &Lane, id: &str, yes: bool) 
 }
 
 /// Telegram's stop button. It comes from a private chat, so the chat is the user.
-async fn stop_button(
-    engine: &Arc<Engine>,
-    lane: &Lane,
-    row: i64,
-    stopped: &Stopped,
-) -> Result<(), StoreError> {
+async fn stop_button(engine: &Arc<Engine>, lane: &Lane, row: i64, stopped: &Stopped) {
     if stopped.chat.kind == "private" {
-        let running = engine.lanes.cancel(lane);
+        let running = engine.lanes.cancel_draft(&lane.bot, lane.chat, stopped.draft_id);
         info!(bot = %lane.bot, chat = %lane.chat, running, "the stop button was pressed");
     }
     engine.settle(vec![row]).await;
-    Ok(())
 }

@@ -11,10 +11,13 @@ use super::{
     now, now_ms, orders,
     reply::Reply,
     think::{self, Thought},
-    today, words,
+    today,
+    vouched::{self, Vouched},
+    words,
 };
 use crate::{
     inbox::{self, Lane},
+    policy::ask,
     session::{Admission, Command, Refusal, history, pairing},
     skill::calls,
     store::StoreError,
@@ -29,13 +32,14 @@ const ALBUM: Duration = Duration::from_millis(700);
 pub(super) async fn walk(engine: &Arc<Engine>, lane: &Lane, item: Item, stop: &CancellationToken) {
     let row = item.row;
     let started = std::time::Instant::now();
-    match take(engine, lane, item, stop).await {
+    let mut items = vec![item];
+    match take(engine, lane, &mut items, stop).await {
         Ok(outcome) => {
             info!(lane = %lane.chat, bot = %lane.bot, row, outcome, elapsed_ms = started.elapsed().as_millis() as u64, "turn")
         }
         Err(error) => {
             warn!(lane = %lane.chat, bot = %lane.bot, row, %error, "a turn could not be stored");
-            super::recover::failed(engine, lane, row).await;
+            super::recover::failed(engine, lane, items, stop).await;
         }
     }
 }
@@ -43,9 +47,10 @@ pub(super) async fn walk(engine: &Arc<Engine>, lane: &Lane, item: Item, stop: &C
 async fn take(
     engine: &Arc<Engine>,
     lane: &Lane,
-    item: Item,
+    items: &mut Vec<Item>,
     stop: &CancellationToken,
 ) -> Result<&'static str, StoreError> {
+    let item = &items[0];
     let (message, edited) = match &item.update.kind {
         Kind::Message(message) => (message, false),
         Kind::Edited(message) => (message, true),
@@ -73,22 +78,32 @@ async fn take(
         return answer(engine, lane, &[item.row], &text).await;
     }
     let album = album(engine, lane, message).await;
-    let mut messages: Vec<&Message> = vec![message.as_ref()];
-    messages.extend(album.iter().filter_map(|item| match &item.update.kind {
-        Kind::Message(message) => Some(message.as_ref()),
-        _ => None,
-    }));
-    let rows: Vec<i64> = std::iter::once(item.row).chain(album.iter().map(|item| item.row)).collect();
+    items.extend(album);
+    let messages: Vec<&Message> = items
+        .iter()
+        .filter_map(|item| match &item.update.kind {
+            Kind::Message(message) | Kind::Edited(message) => Some(message.as_ref()),
+            _ => None,
+        })
+        .collect();
+    let rows: Vec<i64> = items.iter().map(|item| item.row).collect();
     let (user, labels) = words::user_turn(&messages, edited, who);
+    if labels.is_empty() {
+        // A poll, a contact, a pinned message: no words, and a prompt without words is an error.
+        return answer(engine, lane, &rows, "I can't read this kind of message yet.").await;
+    }
 
-    let conversation = before(engine, lane, item.row)?;
-    let mut reply = Reply::begin(engine, lane, item.row, message);
+    let mut conversation = before(engine, lane, rows[0])?;
+    vouched::owners_words(&user, &labels, &mut conversation.vouched);
+    let tainted = conversation.tainted || labels.iter().any(|label| label.integrity.taints());
+    let vouched = Vouched::new(std::mem::take(&mut conversation.vouched), tainted);
+    let mut reply = Reply::begin(engine, lane, rows[0], messages[0], vouched);
     let thought =
-        think::think(engine, lane, item.row, who, conversation, (user, labels), &reply, stop).await?;
+        think::think(engine, lane, rows[0], who, conversation, (user, labels), &reply, stop).await?;
     reply.complete().await;
     let outcome = thought.outcome;
     end(engine, lane, rows, thought, reply).await?;
-    super::fold::fold_if_long(engine, lane).await;
+    super::fold::fold_if_long(engine, lane, stop).await;
     Ok(outcome)
 }
 
@@ -110,10 +125,19 @@ async fn refuse(
 ) -> Result<&'static str, StoreError> {
     if let (Refusal::Stranger(user), "private") = (refusal, message.chat.kind.as_str())
         && let Some((Command::Start, code)) = Command::parse(message.words(), None)
+        && !code.is_empty()
+        && engine.guesses.allows(user, now())
     {
         let (code, now) = (code.to_owned(), now());
-        if engine.store.write(move |tx| pairing::redeem(tx, &code, user, now)).await? {
-            engine.add_owner(engine.store.read(pairing::owners)?);
+        let owners = engine
+            .store
+            .write(move |tx| match pairing::redeem(tx, &code, user, now)? {
+                true => pairing::owners(tx).map(Some),
+                false => Ok(None),
+            })
+            .await?;
+        if let Some(owners) = owners {
+            engine.add_owner(owners);
             info!(%user, "paired: a new owner");
             let text = "Paired. You are the owner of this assistant; /help lists what it can do.";
             return answer(engine, lane, &[row], text).await;
@@ -167,6 +191,7 @@ async fn end(
                 history::used(tx, session, &day, model, *used)?;
             }
             calls::forget(tx, first)?;
+            ask::withdraw(tx, &think::calls_of(first))?;
             rows.iter().try_for_each(|row| inbox::done(tx, *row))?;
             outgoing.iter().try_for_each(|one| crate::outbox::rows::enqueue(tx, one, at).map(drop))
         })

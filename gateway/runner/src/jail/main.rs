@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use openclaw_confine::{Evidence, Inherited, namespaces, process};
 use openclaw_runner::{
     pass,
-    spec::{CONTROL, Said, Spec},
+    spec::{CONTROL, NAMESPACES, Said, Spec},
 };
 use openclaw_wire::frame;
 use rustix::process::{Pid, PidfdFlags, WaitOptions};
@@ -65,11 +65,10 @@ fn told() -> Option<(UnixStream, Spec)> {
 
 fn split(control: &UnixStream, spec: &Spec) -> anyhow::Result<Side> {
     let mut evidence = Evidence::open().context("open /proc/self/status")?;
-    namespaces::jail().context(
-        "make the jail's namespaces; mend: allow unprivileged user namespaces (sysctl user.max_user_namespaces > 0, \
-         kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a container a \
-         seccomp profile that has unshare and mount)",
-    )?;
+    namespaces::jail().with_context(|| format!("make the jail's namespaces; {NAMESPACES}"))?;
+    // When the machine runs out of memory the kernel takes this call first, not somebody's conversation. If it cannot
+    // be said, the limits still hold.
+    let _unsaid = std::fs::write("/proc/self/oom_score_adj", "1000");
     let (mut wait, go) = UnixStream::pair().context("make a socket pair")?;
     let Some(first) = process::fork(&mut evidence).context("fork the jail's first process")? else {
         drop((go, evidence));

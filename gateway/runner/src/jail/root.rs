@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use openclaw_confine::mounts::{Without, restrict};
-use openclaw_runner::spec::{SKILL, Spec};
+use openclaw_runner::spec::{NAMESPACES, SKILL, Spec};
 use rustix::{
     fs::{Mode, OFlags},
     mount::{MountFlags, MountPropagationFlags, UnmountFlags},
@@ -45,7 +45,8 @@ pub struct Root {
 pub fn build(spec: &Spec) -> Result<Root, Trouble> {
     let base = Path::new(BASE);
     let quiet = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", quiet).context("make the mounts private")?;
+    rustix::mount::mount_change("/", quiet)
+        .with_context(|| format!("make the mounts private; {NAMESPACES}"))?;
     tmpfs(base, MountFlags::NOEXEC, "size=1m,nr_inodes=512,mode=755")?;
 
     let mut root =

@@ -1,10 +1,12 @@
 //! A real runner with the probe as its skills, in folders of its own, reached through a door as the gateway reaches it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Mutex,
 };
 
 use openclaw_confine::spawn::{Child, Identity, Start};
@@ -26,39 +28,72 @@ pub struct Rig {
     pub folder: tempfile::TempDir,
     runner: Child,
     door: Door,
+    digests: Mutex<BTreeMap<String, String>>,
+}
+
+/// How to start one.
+#[derive(Default, Clone, Copy)]
+pub struct Setup {
+    /// Another user; the invoking one by default.
+    pub identity: Option<Identity>,
+    /// `production` instead of `development`.
+    pub production: bool,
+    /// A system call that the kernel shall not have, and its errno.
+    pub without: Option<(i64, i32)>,
 }
 
 impl Rig {
-    /// Starts one, as another user if said so. `change` sees the folders first.
-    pub fn start(identity: Option<Identity>, profile: &str, change: impl FnOnce(&Path)) -> Self {
+    /// Starts one. `change` sees the folders first.
+    pub fn start(setup: Setup, change: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::Builder::new().prefix("jail-").tempdir().unwrap();
         let root = folder.path();
         fs::set_permissions(root, PermissionsExt::from_mode(0o755)).unwrap();
-        for name in ["bin", "state", "home/documents/sub", "home/out", "home/secret", "skills"] {
+        for name in [
+            "bin",
+            "state/egress",
+            "state/gateway",
+            "home/documents/sub",
+            "home/out",
+            "home/secret",
+            "skills",
+        ] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
         for (name, program) in [
-            ("openclaw-runner", env!("CARGO_BIN_EXE_openclaw-runner")),
-            ("skill-jail", env!("CARGO_BIN_EXE_skill-jail")),
+            ("openclaw-runner", env!("CARGO_BIN_EXE_openclaw-runner").into()),
+            ("skill-jail", env!("CARGO_BIN_EXE_skill-jail").into()),
+            ("launcher", std::env::current_exe().unwrap()),
         ] {
             fs::copy(program, root.join("bin").join(name)).unwrap();
         }
+        let profile = if setup.production { "production" } else { "development" };
         fs::write(root.join("openclaw.toml"), format!("profile = {profile:?}\n")).unwrap();
+        fs::write(root.join("state/egress/.env"), "NAME=test-key-not-real\n").unwrap();
         fs::write(root.join("home/documents/note.txt"), "a note").unwrap();
         fs::write(root.join("home/secret/key.txt"), "test-key-not-real").unwrap();
         let outside = root.join("home/secret/key.txt");
         std::os::unix::fs::symlink(&outside, root.join("home/documents/absolute")).unwrap();
         std::os::unix::fs::symlink("../secret/key.txt", root.join("home/documents/relative")).unwrap();
         std::os::unix::fs::symlink("/proc/1/environ", root.join("home/documents/proc")).unwrap();
-        skill(root, "probe", "8");
+        skill(root, "probe");
         change(root);
-        if let Some(Identity { uid, gid }) = identity {
+        let log = fs::File::create(root.join("log")).unwrap();
+        if let Some(Identity { uid, gid }) = setup.identity {
             let status = Command::new("/bin/chown").args(["-R", &format!("{uid}:{gid}")]).arg(root).status();
             assert!(status.unwrap().success());
         }
 
         let (ours, theirs) = pair().unwrap();
-        let runner = Start::new(root.join("bin/openclaw-runner"))
+        let program = root.join("bin/openclaw-runner");
+        let start = match setup.without {
+            None => Start::new(program),
+            Some((call, errno)) => Start::new(root.join("bin/launcher"))
+                .arg("--without")
+                .arg(call.to_string())
+                .arg(errno.to_string())
+                .arg(program),
+        };
+        let runner = start
             .arg("--config")
             .arg(root.join("openclaw.toml"))
             .arg("--state")
@@ -67,12 +102,24 @@ impl Rig {
             .arg(root.join("skills"))
             .arg("--home")
             .arg(root.join("home"))
-            .standard(2, fs::File::create(root.join("log")).unwrap().into())
+            .standard(2, log.into())
             .fd("gateway", theirs)
-            .identity(identity)
+            .identity(setup.identity)
             .spawn()
             .unwrap();
-        Self { folder, runner, door: Door::Pair(ours) }
+        Self { runner, door: Door::Pair(ours), digests: Mutex::default(), folder }
+    }
+
+    /// Waits for a runner that cannot start, and returns what it logged.
+    pub fn refuses_to_start(mut self) -> String {
+        assert!(!self.runner.wait().unwrap().success());
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// Kills the runner as the kernel would, without a word.
+    pub fn kill(&mut self) {
+        self.runner.signal(Signal::KILL).unwrap();
+        self.runner.wait().unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -95,7 +142,14 @@ impl Rig {
 
     /// Sends a call and waits until the skill runs.
     pub fn begin(&self, skill: &str, arguments: Value) -> Result<UnixStream, Outcome> {
-        let digest = skill::digest(&self.path("skills").join(skill)).unwrap_or_default();
+        // Approved once, as an operator does.
+        let digest = self
+            .digests
+            .lock()
+            .unwrap()
+            .entry(skill.to_owned())
+            .or_insert_with(|| skill::digest(&self.path("skills").join(skill)).unwrap_or_default())
+            .clone();
         self.begin_with(skill, arguments, digest)
     }
 
@@ -149,8 +203,7 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        self.runner.signal(Signal::KILL).unwrap();
-        self.runner.wait().unwrap();
+        self.kill();
     }
 }
 
@@ -185,7 +238,7 @@ pub fn answer(text: &str) -> Value {
 }
 
 /// Makes a skill out of this very program.
-pub fn skill(root: &Path, name: &str, processes: &str) {
+pub fn skill(root: &Path, name: &str) {
     let folder = root.join("skills").join(name);
     fs::create_dir_all(folder.join("bin")).unwrap();
     fs::copy(std::env::current_exe().unwrap(), folder.join("bin/probe")).unwrap();
@@ -199,8 +252,8 @@ write = ["~/out"]
 [limits]
 memory = "{MEMORY} B"
 cpu = "1 s"
-wall = "3 s"
-processes = {processes}
+wall = "60 s"
+processes = 8
 output = "{OUTPUT} B"
 [[tool]]
 name = "probe"

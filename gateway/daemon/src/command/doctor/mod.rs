@@ -131,7 +131,10 @@ fn configuration(place: &Place) -> (Config, Vec<Finding>) {
             "profile-development",
             "the profile is `development`",
             "the processes start even where the kernel offers fewer barriers than they ask for",
-            format!("write `profile = \"production\"` into {path}"),
+            format!(
+                "write `profile = \"production\"` into {path}, and start it from systemd, as root with --user NAME, \
+                 or in a container with --cap-drop=ALL: an ordinary user cannot give up the bounding set"
+            ),
         ));
     }
     (config, findings)

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use openclaw_tests::{
     gateway::{Gateway, Setup, TOKEN, free_port},
-    peers,
+    http, peers,
     telegram::{Account, Person, Telegram},
     world::OWNER,
 };
@@ -98,6 +98,10 @@ async fn a_real_local_model_answers() {
     let mut command = Command::new(peers::path("venv/bin/python"));
     command.arg(peers::driver("llm_server.py")).arg(port.to_string());
     let peer = Peer::start(command, port).await;
+    // It listens before its model is loaded.
+    while http::exchange(port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.status != 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     for (api, path) in [("openai", "/v1"), ("anthropic", "")] {
         let (_telegram, gateway, _bot, anna) =
             talk_to(api, &format!("http://127.0.0.1:{}{path}", peer.port)).await;

@@ -1,0 +1,204 @@
+//! The life of jails: when one is refused, what stays of it, what ends it, and when there can be none.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use openclaw_wire::runner::{Failure, Outcome};
+use serde_json::json;
+
+use crate::rig::{Rig, Setup};
+
+pub fn the_status_tells_all(rig: &Rig) {
+    let (report, off) = rig.status();
+    assert_eq!(off, None);
+    let layers = report["layers"].as_array().unwrap();
+    for name in
+        ["seccomp", "hidden", "landlock-tcp", "jail: landlock-fs", "jail: seccomp", "jail: capabilities"]
+    {
+        let layer = layers
+            .iter()
+            .find(|layer| layer["name"] == name)
+            .unwrap_or_else(|| panic!("no {name}: {report}"));
+        assert_eq!(layer["complete"], true, "{layer}");
+    }
+}
+
+/// The runner's own view: the files of the others are there outside, and closed to it.
+pub fn the_others_are_hidden(rig: &Rig) {
+    let keys = rig.path("state/egress/.env");
+    assert!(fs::read_to_string(&keys).unwrap().contains("test-key-not-real"));
+    if !rustix::process::geteuid().is_root() {
+        // The runner is not dumpable, so only root can look through its eyes; `hidden` in its report was tried by it.
+        return;
+    }
+    let seen = |path: &Path| format!("/proc/{}/root{}", rig.pid(), path.display());
+    assert!(fs::metadata(seen(&rig.path("home/documents/note.txt"))).is_ok());
+    assert_eq!(fs::metadata(seen(&keys)).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+}
+
+pub fn refusals(rig: &Rig) {
+    let refused = |outcome: Result<_, Outcome>| match outcome {
+        Err(Outcome::Failed { reason: Failure::Refused, detail }) => detail,
+        other => panic!("{other:?}"),
+    };
+    let arguments = json!({ "act": "echo", "value": 1 });
+    assert!(refused(rig.begin("unknown", arguments.clone())).contains("no skill unknown"));
+    assert!(refused(rig.begin_with("probe", arguments.clone(), "0".repeat(64))).contains("have changed"));
+    // The manifest names a folder that is not there, and a folder that is a link.
+    for (skill, part) in
+        [("missing", "does not exist"), ("linked", "symbolic link"), ("state", "may not be given")]
+    {
+        match rig.call_skill(skill, arguments.clone()) {
+            Outcome::Failed { reason: Failure::NoJail | Failure::Refused, detail } => {
+                assert!(detail.contains(part), "{skill}: {detail}");
+                assert!(!detail.contains(rig.folder.path().to_str().unwrap()), "a host path: {detail}");
+            }
+            other => panic!("{skill}: {other:?}"),
+        }
+    }
+    // A script is no program.
+    match rig.call_skill("script", arguments) {
+        Outcome::Failed { reason: Failure::NoJail, detail } => {
+            assert!(detail.contains("not a program"), "{detail}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn nothing_stays(rig: &Rig) {
+    assert_eq!(rig.ask(json!({ "act": "orphan" })), "left one behind");
+    assert_eq!(jails(rig), 0);
+}
+
+pub fn cancelled(rig: &Rig) {
+    let stream = rig.begin("probe", json!({ "act": "sleep" })).unwrap();
+    assert!(jails(rig) > 0, "the jail's processes are seen while it runs");
+    drop(stream);
+    let end = Instant::now() + Duration::from_secs(10);
+    while jails(rig) > 0 {
+        assert!(Instant::now() < end, "the jail outlived its connection");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Hundreds of calls, many at once: no process, descriptor, mount or file is left, and no call gets another's answer.
+pub fn many_calls(rig: &Rig) {
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+    let before = (mounts(), files_below(rig.folder.path()));
+    std::thread::scope(|scope| {
+        for worker in 0..6 {
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let value = json!(worker * 1000 + round);
+                    match round % 10 {
+                        3 => drop(rig.begin("probe", json!({ "act": "sleep" })).unwrap()),
+                        5 => assert_eq!(rig.failure(json!({ "act": "fail" })).0, Failure::Crashed),
+                        7 => assert_eq!(
+                            rig.failure(json!({ "act": "call", "number": libc::SYS_ptrace })).0,
+                            Failure::Forbidden
+                        ),
+                        _ => assert_eq!(rig.ask(json!({ "act": "echo", "value": value })), value),
+                    }
+                }
+            });
+        }
+    });
+    let end = Instant::now() + Duration::from_secs(20);
+    while (jails(rig), threads_of(rig.pid())) != (0, 1) {
+        assert!(Instant::now() < end, "{} jails, {} threads", jails(rig), threads_of(rig.pid()));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let after = (mounts(), files_below(rig.folder.path()));
+    assert_eq!(before, after);
+}
+
+/// When the runner dies, every jail dies with it.
+pub fn the_runner_is_killed(setup: Setup) {
+    let mut rig = Rig::start(setup, |_| ());
+    let stream = rig.begin("probe", json!({ "act": "spin_many" })).unwrap();
+    let all = tree(rig.pid());
+    assert!(all.len() >= 3, "outer, first, skill: {all:?}");
+    rig.kill();
+    let end = Instant::now() + Duration::from_secs(10);
+    while all.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+        assert!(Instant::now() < end, "a process of the jail outlived the runner");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(stream);
+}
+
+/// Where the kernel lacks one of the three, no skill runs, and the reason with its mend is there to be read (incident 77).
+pub fn a_missing_layer_turns_skills_off(setup: Setup) {
+    for (call, errno, word) in [
+        (libc::SYS_unshare, libc::EPERM, "namespaces"),
+        (libc::SYS_landlock_create_ruleset, libc::ENOSYS, "Landlock"),
+        (libc::SYS_seccomp, libc::EINVAL, "seccomp"),
+    ] {
+        let rig = Rig::start(Setup { without: Some((call, errno)), ..setup }, |_| ());
+        let (_, off) = rig.status();
+        let off = off.unwrap_or_else(|| panic!("skills run without {word}"));
+        assert!(off.contains(word) || off.contains("user namespace"), "{word}: {off}");
+        assert!(word == "seccomp" || off.contains("mend"), "{word}: {off}");
+        let (reason, detail) = rig.failure(json!({ "act": "echo", "value": 1 }));
+        assert_eq!(reason, Failure::NoJail);
+        assert!(detail.contains("skills are off"), "{detail}");
+    }
+}
+
+/// Production: the runner does not start with less than it asks for.
+pub fn production(setup: Setup) {
+    let setup = Setup { production: true, ..setup };
+    let without = Some((libc::SYS_landlock_create_ruleset, libc::ENOSYS));
+    let log = Rig::start(Setup { without, ..setup }, |_| ()).refuses_to_start();
+    assert!(log.contains("landlock-tcp") && log.contains("mend:"), "{log}");
+    let rig = Rig::start(setup, |_| ());
+    assert_eq!(rig.status().1, None);
+    assert_eq!(rig.ask(json!({ "act": "echo", "value": 1 })), 1);
+}
+
+/// How many processes descend from the runner, zombies included.
+pub fn jails(rig: &Rig) -> usize {
+    tree(rig.pid()).len()
+}
+
+fn tree(root: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let mut text = String::new();
+            fs::File::open(entry.path().join("stat")).ok()?.read_to_string(&mut text).ok()?;
+            let parent = text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+            Some((pid, parent))
+        })
+        .collect();
+    let (mut found, mut open) = (Vec::new(), vec![root]);
+    while let Some(pid) = open.pop() {
+        let children = parents.iter().filter(|(_, parent)| *parent == pid).map(|(child, _)| *child);
+        found.extend(children.clone());
+        open.extend(children);
+    }
+    found
+}
+
+fn threads_of(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
+}
+
+/// Everything below a folder, by name.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        found.push(entry.path());
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files_below(&entry.path()));
+        }
+    }
+    found.sort();
+    found
+}

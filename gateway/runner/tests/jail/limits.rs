@@ -1,0 +1,69 @@
+//! What a call may use up, and how its end is told.
+
+use openclaw_wire::runner::{Failure, Outcome};
+use serde_json::json;
+
+use crate::{
+    life::jails,
+    rig::{self, OUTPUT, Rig},
+};
+
+pub fn limits(rig: &Rig) {
+    let failure = |act: &str| rig.failure(json!({ "act": act }));
+    for (act, reason) in [
+        ("spin", Failure::Cpu),
+        ("spin_many", Failure::Cpu),
+        ("flood", Failure::Output),
+        ("memory", Failure::Memory),
+        ("memory_shared", Failure::Memory),
+        ("memory_at_once", Failure::Memory),
+    ] {
+        let (got, detail) = failure(act);
+        assert_eq!(got, reason, "{act}: {detail}");
+        assert!(!detail.is_empty());
+    }
+    match rig.call_skill("brief", json!({ "act": "sleep" })) {
+        Outcome::Failed { reason: Failure::Time, detail } => assert_eq!(detail, "longer than 1000 ms"),
+        other => panic!("{other:?}"),
+    }
+    let filled = rig.ask(json!({ "act": "fill_tmp" }));
+    assert_eq!(filled["errno"], libc::ENOSPC, "{filled}");
+    assert!(filled["written"].as_u64().unwrap() <= rig::MEMORY / 2);
+    // As much as the limit goes through; a task larger than a pipe too.
+    let long = "x".repeat(OUTPUT - 4096);
+    assert_eq!(rig.ask(json!({ "act": "echo", "value": long })), json!(long));
+    let much = "y".repeat(1 << 20);
+    assert_eq!(rig.failure(json!({ "act": "echo", "value": much })).0, Failure::Output);
+}
+
+pub fn endings(rig: &Rig) {
+    let (reason, detail) = rig.failure(json!({ "act": "fail" }));
+    assert_eq!(reason, Failure::Crashed);
+    assert!(detail.contains("exit status: 3") && detail.contains("no such document"), "{detail}");
+    let (reason, detail) = rig.failure(json!({ "act": "flood_errors" }));
+    assert_eq!(reason, Failure::Crashed);
+    assert!(detail.len() < 8192 && detail.ends_with("the end"), "{}", detail.len());
+    assert_eq!(rig.failure(json!({ "act": "abort" })).0, Failure::Crashed);
+    // The first process cannot be killed from inside; everything else of the jail can.
+    assert_eq!(rig.ask(json!({ "act": "kill_first" }))["ok"], 0);
+    assert_eq!(rig.ask(json!({ "act": "kill_all" }))["errno"], libc::ESRCH);
+}
+
+/// The fork bomb: stopped at the limit, typed, and everything of it is gone.
+pub fn fork_bomb(rig: &Rig) {
+    match rig.call(json!({ "act": "fork_bomb" })) {
+        // An ordinary user's forks fail at the limit, and the bomb burns its CPU time. The kernel does not limit root's:
+        // the watchdog counts them.
+        Outcome::Failed { reason: Failure::Cpu | Failure::Forbidden, .. } => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(jails(rig), 0);
+}
+
+/// For an ordinary user the kernel itself says no at the limit.
+pub fn process_limit(rig: &Rig) {
+    let made = rig.ask(json!({ "act": "fork_few", "count": 20 })).as_i64().unwrap();
+    assert_eq!(made, 7, "eight processes, the skill's first included");
+    let made = rig.ask(json!({ "act": "threads", "count": 20 })).as_i64().unwrap();
+    assert_eq!(made, 7);
+}
