@@ -247,7 +247,10 @@ fn on_own_thread(
             std::future::pending::<()>().await
         })
     };
-    std::thread::Builder::new().name(name.into()).spawn(serve).with_context(|| format!("start the thread {name}"))?;
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(serve)
+        .with_context(|| format!("start the thread {name}"))?;
     Ok(())
 }
 

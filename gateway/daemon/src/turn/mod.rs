@@ -188,8 +188,7 @@ impl Engine {
     fn route(self: &Arc<Self>, lane: Lane, item: Item) {
         if self.urgent(&lane, &item) {
             let engine = Arc::clone(self);
-            self.tasks
-                .spawn_on(async move { urgent::handle(&engine, &lane, item).await }, &self.runtime);
+            self.tasks.spawn_on(async move { urgent::handle(&engine, &lane, item).await }, &self.runtime);
             return;
         }
         let item = match self.replaces(&lane, item) {
