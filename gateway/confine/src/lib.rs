@@ -11,6 +11,7 @@ pub mod peer;
 pub mod namespaces;
 pub mod mounts;
 pub mod process;
+pub mod memory;
 mod status;
 mod descriptors;
 mod limits;

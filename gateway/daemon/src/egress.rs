@@ -3,7 +3,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -70,6 +73,8 @@ pub struct Egress {
 struct Shared {
     door: Door,
     idle: Mutex<Vec<Idle>>,
+    /// Somebody closes those that get old.
+    swept: AtomicBool,
     opening: Arc<Semaphore>,
 }
 
@@ -78,11 +83,20 @@ struct Idle {
     sender: SendRequest<Full<Bytes>>,
 }
 
+impl Idle {
+    /// Open, and not unused for too long. One whose answer is still being read is in use.
+    fn is_good(&self) -> bool {
+        !self.sender.is_closed() && (self.since.elapsed() < IDLE_AGE || !self.sender.is_ready())
+    }
+}
+
 impl Egress {
     /// Uses the door to open connections as they are needed; opens none yet.
     pub fn new(door: Door) -> Self {
         let opening = Arc::new(Semaphore::new(OPENING));
-        Self { shared: Arc::new(Shared { door, idle: Mutex::default(), opening }) }
+        Self {
+            shared: Arc::new(Shared { door, idle: Mutex::default(), swept: AtomicBool::new(false), opening }),
+        }
     }
 
     /// Sends one request and gives the head of its answer; the body follows as it arrives. The URI is a path of
@@ -143,21 +157,36 @@ impl Shared {
     /// A connection whose last answer was read to its end.
     fn idle(&self) -> Option<SendRequest<Full<Bytes>>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|one| {
-            !one.sender.is_closed() && (one.since.elapsed() < IDLE_AGE || !one.sender.is_ready())
-        });
+        idle.retain(Idle::is_good);
         let at = idle.iter().rposition(|one| one.sender.is_ready())?;
         Some(idle.remove(at).sender)
     }
 
     /// Kept at once, while its answer is still being read: it counts as idle when hyper says that it is ready again.
-    fn keep(&self, sender: SendRequest<Full<Bytes>>) {
+    fn keep(self: &Arc<Self>, sender: SendRequest<Full<Bytes>>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= IDLE {
             idle.retain(|one| !one.sender.is_closed());
         }
         if idle.len() < IDLE {
             idle.push(Idle { since: Instant::now(), sender });
+            if !self.swept.swap(true, Ordering::Relaxed) {
+                tokio::spawn(self.clone().sweep());
+            }
+        }
+    }
+
+    /// Closes connections that got old, until there are none.
+    async fn sweep(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(IDLE_AGE).await;
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.retain(Idle::is_good);
+            if idle.is_empty() {
+                // Under the lock: the next one that is kept starts another sweep.
+                self.swept.store(false, Ordering::Relaxed);
+                return;
+            }
         }
     }
 

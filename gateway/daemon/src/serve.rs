@@ -48,6 +48,8 @@ use crate::{
 /// How long turns and sends under way may still take after a stop was asked. What is not done by then is done after
 /// the next start: it is in the inbox or the outbox.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How often free memory goes back to the kernel.
+const GIVE_BACK: Duration = Duration::from_secs(30);
 /// Events of the outbox that may wait; more are only logged.
 const EVENTS: usize = 256;
 /// Two workers keep `/stop` answering while one of them is busy with a long text.
@@ -68,6 +70,7 @@ struct Opened {
 
 /// Runs the gateway until it is told to stop.
 pub fn run(args: Serve) -> anyhow::Result<()> {
+    openclaw_confine::memory::be_thrifty();
     let opened = open(&args)?;
     let report = lock_down(&args, &opened)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -180,7 +183,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         let limit = Duration::from_secs(config.webhook.read_timeout);
         let gate = Gate::new(source, Arc::clone(&secrets), config.webhook.max_body, limit);
         let serving = ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone());
-        tasks.spawn(or_end("webhook", serving, stop.clone()));
+        on_own_thread("webhook", or_end("webhook", serving, stop.clone()))?;
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
     tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
@@ -192,6 +195,8 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         problems: Box::new(move || bots::problems(&polls)),
     };
     tasks.spawn(or_end("admin", admin::serve(admin, Arc::new(admin_), stop.clone()), stop.clone()));
+
+    tasks.spawn(give_back(stop.clone()));
 
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
@@ -216,6 +221,36 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         info!("some turns go on after the next start");
     }
     sender.stop(DRAIN).await;
+    Ok(())
+}
+
+/// After a burst its memory goes back to the kernel.
+async fn give_back(stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(GIVE_BACK)).await.is_some() {
+        openclaw_confine::memory::give_back();
+    }
+}
+
+/// Serves on a thread and a runtime of its own, so that what comes in waits behind no turn. It lives as long as the
+/// process: requests under way at a stop end while the turns do.
+fn on_own_thread(
+    name: &'static str,
+    serving: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .with_context(|| format!("start the runtime for {name}"))?;
+    let serve = move || {
+        runtime.block_on(async {
+            serving.await;
+            std::future::pending::<()>().await
+        })
+    };
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(serve)
+        .with_context(|| format!("start the thread {name}"))?;
     Ok(())
 }
 

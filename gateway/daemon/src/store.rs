@@ -16,8 +16,12 @@ use tokio::sync::oneshot;
 const GROUP: usize = 512;
 /// Changes that may wait for the writer; beyond it callers wait, so that memory stays bounded.
 const QUEUE: usize = 4096;
-/// Pages in the WAL after which the writer checkpoints between two groups.
-const CHECKPOINT_PAGES: i64 = 4000;
+/// Pages in the WAL after which the writer checkpoints between two groups: 4 MiB, which stay in the system's cache.
+const CHECKPOINT_PAGES: i64 = 1000;
+/// Changes after which the writer looks at the length of the WAL; one change writes some ten pages.
+const LOOK: usize = 64;
+/// After this time without a change the WAL is emptied.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Why a change or a query failed. Nothing of it was stored.
 #[derive(Debug, thiserror::Error, Clone)]
@@ -128,12 +132,13 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // Kibibytes, for each of the two connections.
-    connection.pragma_update(None, "cache_size", -2_000)?;
+    // Kibibytes. Each commit of the writer voids what the reader has cached, so the reader needs little.
+    let writes = flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE);
+    connection.pragma_update(None, "cache_size", if writes { -1_000 } else { -250 })?;
     // After the lock down there is no folder for temporary files, and nothing here needs one.
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(64);
-    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+    if writes {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -184,13 +189,30 @@ fn in_savepoint<T>(
 }
 
 fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Change>) {
-    while let Ok(first) = changes.recv() {
+    let mut since = 0;
+    loop {
+        let first = match changes.recv_timeout(QUIET) {
+            Ok(first) => first,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                checkpoint(&connection, "TRUNCATE");
+                let _ = connection.execute_batch("PRAGMA shrink_memory");
+                let Ok(first) = changes.recv() else { return };
+                first
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        };
         let mut answers: Vec<Answer> = Vec::new();
         let committed = commit_group(&mut connection, first, changes, &mut answers);
+        since += answers.len();
         for answer in answers {
             answer(committed.clone());
         }
-        checkpoint(&connection);
+        if since >= LOOK {
+            since = 0;
+            if wal_pages(&connection) > CHECKPOINT_PAGES {
+                checkpoint(&connection, "RESTART");
+            }
+        }
     }
 }
 
@@ -224,13 +246,16 @@ fn commit_group(
 }
 
 /// Moves the WAL into the database between two groups, so that no commit waits for it to be of unbounded length.
-fn checkpoint(connection: &Connection) {
-    let pages: i64 = connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1)).unwrap_or(0);
-    if pages > CHECKPOINT_PAGES
-        && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-    {
+/// `RESTART` lets the next commits write over it, which costs the disk a fraction of what a growing file does;
+/// `TRUNCATE` also empties the file, so that what was deleted does not stay in it.
+fn checkpoint(connection: &Connection, how: &str) {
+    if let Err(error) = connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(())) {
         tracing::warn!(%error, "checkpoint failed; the write-ahead log stays longer until the next one");
     }
+}
+
+fn wal_pages(connection: &Connection) -> i64 {
+    connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1)).unwrap_or(0)
 }
 
 #[cfg(test)]

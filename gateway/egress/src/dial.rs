@@ -25,8 +25,10 @@ const IDLE: Duration = Duration::from_secs(50);
 /// Asks a silent HTTP/2 connection whether it is still there, so that a changed network shows at once and not after
 /// [`SILENCE`]; for HTTP/1.1 the client's TCP keep-alive (15 s) does it.
 const PING: Duration = Duration::from_secs(20);
-/// Idle connections of one host. A TLS connection holds some 40 KiB.
+/// Idle connections of one host. A TLS connection holds some 40 KiB, and HTTP/2 needs one; a plain one holds little, and
+/// the gateway runs 64 turns.
 const MOST_IDLE: usize = 8;
+const MOST_IDLE_PLAIN: usize = 64;
 /// Headers of an answer; more is an error. Vendors send 20 to 40.
 const MOST_HEADERS: usize = 100;
 
@@ -61,7 +63,11 @@ impl Clients {
                 .read_timeout(SILENCE)
                 .timeout(WHOLE)
                 .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(MOST_IDLE)
+                .pool_max_idle_per_host(if reach == Reach::VouchedPlain {
+                    MOST_IDLE_PLAIN
+                } else {
+                    MOST_IDLE
+                })
                 .http1_max_headers(MOST_HEADERS)
                 .http2_keep_alive_interval(PING)
                 .http2_keep_alive_timeout(CONNECT)

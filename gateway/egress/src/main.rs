@@ -49,6 +49,8 @@ use crate::{
 
 /// How long requests under way may still take after a stop was asked; systemd kills after 90 s.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often free memory goes back to the kernel.
+const GIVE_BACK: Duration = Duration::from_secs(30);
 /// Threads that wait for the system's resolver; everything else is one thread.
 const RESOLVERS: usize = 4;
 
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
 }
 
 fn start() -> anyhow::Result<()> {
+    openclaw_confine::memory::be_thrifty();
+
     // Settings.
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
     let Arguments { config: config_file, state } = arguments(std::env::args_os().skip(1))?;
@@ -167,6 +171,7 @@ async fn serve(
         // Without the gateway there is nobody to serve.
         _ = &mut main_door => {}
         () = notify.stay_alive() => {}
+        () = give_back() => {}
     }
 
     notify.say("STOPPING=1");
@@ -178,6 +183,14 @@ async fn serve(
         _ = terminate.recv() => tracing::warn!(open = tasks.len(), "stopped at once"),
     }
     Ok(())
+}
+
+/// After a burst its memory goes back to the kernel.
+async fn give_back() {
+    loop {
+        tokio::time::sleep(GIVE_BACK).await;
+        openclaw_confine::memory::give_back();
+    }
 }
 
 /// What the system's resolver reads at each new connection: the only files that are open after the lock-down.

@@ -15,7 +15,7 @@ use openclaw::outbox::{
 /// Bytes of a message with its tags that the server takes.
 const BYTES: usize = 1 << 15;
 /// Longest document that is tried.
-const LONGEST: usize = 50_000;
+const LONGEST: usize = 20_000;
 
 /// The input as text. U+0001 and a byte behind it stand for many repeats of the characters before them, so that a short
 /// input can become a long or a deep document.
@@ -28,7 +28,7 @@ fn document(data: &[u8]) -> String {
             text.push(c);
             continue;
         };
-        let (length, times) = (how as usize % 16 + 1, 1 << (how as usize / 16 % 14));
+        let (length, times) = (how as usize % 16 + 1, 1 << (how as usize / 16 % 12));
         let start = text.char_indices().rev().nth(length - 1).map_or(0, |(at, _)| at);
         let piece = text[start..].to_owned();
         let room = LONGEST.saturating_sub(text.len()) / piece.len().max(1);

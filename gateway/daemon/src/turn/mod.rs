@@ -1,6 +1,7 @@
 //! The turn: the only module that knows the order of the stages. `walk` is one message, top to bottom; the rest of
 //! this module keeps lanes apart, carries answers away, and picks up after a crash what was begun before it.
 
+mod accept;
 mod lanes;
 mod words;
 mod vouched;
@@ -29,13 +30,15 @@ use openclaw_wire::{
     config::{Config, TERMINAL},
     id::{BotName, ModelName, UserId},
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     inbox::{self, Lane},
-    ingress::{Inbox, Incoming, NotStored, Verified},
     model::{self, Models},
     outbox,
     session::{Access, BotIdentity, pairing::Guesses},
@@ -80,6 +83,7 @@ pub struct Engine {
     bots: Mutex<HashMap<BotName, BotIdentity>>,
     guesses: Guesses,
     lanes: lanes::Lanes,
+    bursts: accept::Bursts,
     turns: Semaphore,
     frozen: AtomicBool,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
@@ -87,6 +91,8 @@ pub struct Engine {
     /// Somebody answered a question.
     answered: Notify,
     stopping: CancellationToken,
+    /// Where turns run, whoever hands an update in.
+    runtime: Handle,
     /// Lanes and urgent updates under way.
     tasks: TaskTracker,
 }
@@ -110,7 +116,7 @@ pub struct Parts {
 }
 
 impl Engine {
-    /// Reads who paired and whether everything is frozen. Nothing runs yet: see [`Engine::recover`].
+    /// Reads who paired and whether everything is frozen. Turns will run on the runtime that calls this. Nothing runs yet: see [`Engine::recover`].
     pub fn new(parts: Parts, stopping: CancellationToken) -> Result<Arc<Self>, StoreError> {
         use crate::session::{history, pairing};
         let owners = parts.store.read(pairing::owners)?;
@@ -129,11 +135,13 @@ impl Engine {
             bots: Mutex::default(),
             guesses: Guesses::default(),
             lanes: lanes::Lanes::default(),
+            bursts: accept::Bursts::default(),
             turns,
             frozen: AtomicBool::new(frozen),
             told: Mutex::default(),
             answered: Notify::new(),
             stopping,
+            runtime: Handle::current(),
             tasks: TaskTracker::new(),
             config: parts.config,
         }))
@@ -180,7 +188,7 @@ impl Engine {
     fn route(self: &Arc<Self>, lane: Lane, item: Item) {
         if self.urgent(&lane, &item) {
             let engine = Arc::clone(self);
-            self.tasks.spawn(async move { urgent::handle(&engine, &lane, item).await });
+            self.tasks.spawn_on(async move { urgent::handle(&engine, &lane, item).await }, &self.runtime);
             return;
         }
         let item = match self.replaces(&lane, item) {
@@ -189,7 +197,7 @@ impl Engine {
         };
         if self.lanes.push(&lane, item) {
             let engine = Arc::clone(self);
-            self.tasks.spawn(async move { engine.work_off(lane).await });
+            self.tasks.spawn_on(async move { engine.work_off(lane).await }, &self.runtime);
         }
     }
 
@@ -203,7 +211,7 @@ impl Engine {
             Err(item) => Some(*item),
             Ok(old) => {
                 let engine = Arc::clone(self);
-                self.tasks.spawn(async move { engine.settle(vec![old]).await });
+                self.tasks.spawn_on(async move { engine.settle(vec![old]).await }, &self.runtime);
                 None
             }
         }
@@ -221,6 +229,7 @@ impl Engine {
                 return; // It stays in the inbox; the next start takes it up.
             }
             let Ok(_permit) = self.turns.acquire().await else { return };
+            self.bursts.over().await;
             walk::walk(&self, &lane, item, &stop).await;
         }
     }
@@ -249,49 +258,6 @@ impl Engine {
                 }
             }
         });
-    }
-}
-
-impl Inbox for Arc<Engine> {
-    async fn accept(&self, batch: Vec<Verified<Incoming>>) -> Result<(), NotStored> {
-        if !self.lanes.room() {
-            return Err(NotStored("too many updates wait already".into()));
-        }
-        let now = now();
-        let mut known = Vec::with_capacity(batch.len());
-        for incoming in batch.into_iter().map(Verified::into_inner) {
-            match incoming.update.lane() {
-                Some((chat, topic)) => {
-                    known.push((Lane { bot: incoming.bot, chat, topic }, incoming.update, incoming.body))
-                }
-                None => {
-                    info!(bot = %incoming.bot, kind = incoming.update.kind.name(), "an update that nobody asked for")
-                }
-            }
-        }
-        let engine = Arc::clone(self);
-        // A task of its own: the sender may hang up meanwhile, which drops our caller. A row that is committed and not
-        // routed would wait until the next start, because its repetition is known already.
-        let storing = self.tasks.spawn(async move {
-            let stored = engine
-                .store
-                .write(move |tx| {
-                    known
-                        .into_iter()
-                        .map(|(lane, update, body)| {
-                            let row = inbox::accept(tx, &lane, update.id, &body, now)?;
-                            Ok(row.map(|row| (lane, Item { row, update })))
-                        })
-                        .collect::<rusqlite::Result<Vec<_>>>()
-                })
-                .await
-                .map_err(|error| NotStored(error.to_string()))?;
-            for (lane, item) in stored.into_iter().flatten() {
-                engine.route(lane, item);
-            }
-            Ok(())
-        });
-        storing.await.unwrap_or_else(|_| Err(NotStored("the gateway ends".into())))
     }
 }
 

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{
     egress::Egress,
+    ingress::{Inbox, Incoming, Verified},
     outbox::sender::{Limits, Sender},
     policy, session, skill,
     telegram::method::{self, Posting},
