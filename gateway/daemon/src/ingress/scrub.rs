@@ -83,7 +83,7 @@ impl Scrub {
         while let Some(byte) = bytes.get_mut(at) {
             self.state = match (self.state, *byte) {
                 (State::Value(..), b'\r' | b'\n') => {
-                    self.shown.add(self.number, self.hash.finalize_reset().into());
+                    self.finish();
                     if *byte == b'\n' { State::Line(0) } else { State::Other }
                 }
                 (_, b'\n') => State::Line(0),
@@ -118,6 +118,14 @@ impl Scrub {
             };
             at += 1;
         }
+    }
+
+    /// The value is complete.
+    fn finish(&mut self) {
+        self.shown.add(self.number, self.hash.finalize_reset().into());
+        // The hash still has its last block in a buffer, and resetting it only moves a position.
+        self.hash.update([0; 63]);
+        self.hash.reset();
     }
 
     /// Hashes one byte of the value and puts a digit of its number, or a filler, in its place.
