@@ -114,7 +114,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         eprintln!("{soak} messages for the growth of memory");
         let mut openclaw = new()?;
         openclaw.start()?;
-        rest(&openclaw)?;
+        rest(&openclaw, Duration::from_secs(10))?;
         report.idle = Some(openclaw.memory()?);
         let people = PEOPLE.start..PEOPLE.start + 1_024;
         // Lanes in groups of 64, so that Telegram's pace of each chat is not what is waited for.
@@ -126,7 +126,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
                 done += count;
             }
         }
-        rest(&openclaw)?;
+        rest(&openclaw, Duration::from_secs(100))?;
         report.soaked = Some((soak, openclaw.memory()?));
     }
     if wanted(Part::Accepts) || wanted(Part::Cost) || wanted(Part::Delay) {
@@ -151,10 +151,10 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Waits until idle connections and threads of a burst are gone.
-fn rest(openclaw: &Openclaw<'_>) -> anyhow::Result<()> {
+/// Comes to rest. After a burst it is a minute until the last idle connection is closed and its memory given back.
+fn rest(openclaw: &Openclaw<'_>, time: Duration) -> anyhow::Result<()> {
     settle(openclaw)?;
-    std::thread::sleep(Duration::from_secs(15));
+    std::thread::sleep(time);
     Ok(())
 }
 
