@@ -170,11 +170,13 @@ impl<'a> Openclaw<'a> {
         fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
-    /// The supervisor and its children.
+    /// The supervisor and its three children. Jails come and go.
     pub fn processes(&self) -> anyhow::Result<Vec<Process>> {
         let supervisor = self.running.as_ref().context("it does not run")?.id();
         let mut all = vec![Process(supervisor)];
-        all.extend(descendants_of(supervisor));
+        let programs = &FACTS.programs;
+        let ours = [&programs.gateway, &programs.egress, &programs.runner].map(|name| name.as_str());
+        all.extend(descendants_of(supervisor).into_iter().filter(|one| ours.contains(&one.program().as_str())));
         Ok(all)
     }
 
