@@ -176,7 +176,9 @@ impl<'a> Openclaw<'a> {
         let mut all = vec![Process(supervisor)];
         let programs = &FACTS.programs;
         let ours = [&programs.gateway, &programs.egress, &programs.runner].map(|name| name.as_str());
-        all.extend(descendants_of(supervisor).into_iter().filter(|one| ours.contains(&one.program().as_str())));
+        all.extend(
+            descendants_of(supervisor).into_iter().filter(|one| ours.contains(&one.program().as_str())),
+        );
         Ok(all)
     }
 
