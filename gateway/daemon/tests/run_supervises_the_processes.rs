@@ -126,7 +126,8 @@ fn keys_reach_egress_alone_and_no_environment() {
         let bytes = fs::read(PathBuf::from(format!("/proc/{pid}/{file}"))).expect("of our own child");
         String::from_utf8_lossy(&bytes).contains("not-real")
     };
-    assert!(shows(keeps.id(), "environ"));
+    // Its spawn returns a moment before the kernel has set the new program's environment.
+    run.until("the control's environment", |_| shows(keeps.id(), "environ"));
     keeps.kill().and_then(|()| keeps.wait()).expect("ends");
     assert!(!shows(run.child.id(), "environ") && !shows(run.child.id(), "cmdline"));
     assert!(!run.log().contains("not-real"));
