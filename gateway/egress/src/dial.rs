@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Response};
 use openclaw_wire::egress::{Refusal, RefusalKind};
 use reqwest::{Body, Client, Request};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 
 use crate::{
     address::{AddressError, Reach, Resolver},
@@ -42,41 +42,11 @@ pub struct Clients {
 impl Clients {
     /// Sets TLS up, once for all. Opens nothing.
     pub fn new() -> anyhow::Result<Self> {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = |reach| {
-            Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .https_only(reach != Reach::VouchedPlain)
-                .dns_resolver(Resolver(reach))
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .user_agent(HeaderValue::from_static("openclaw"))
-                .connect_timeout(CONNECT)
-                .read_timeout(SILENCE)
-                .timeout(WHOLE)
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(if reach == Reach::VouchedPlain {
-                    MOST_IDLE_PLAIN
-                } else {
-                    MOST_IDLE
-                })
-                .http1_max_headers(MOST_HEADERS)
-                .http2_keep_alive_interval(PING)
-                .http2_keep_alive_timeout(CONNECT)
-                .build()
-        };
+        let tls = tls(&[])?;
         Ok(Self {
-            public: client(Reach::Public)?,
-            vouched: client(Reach::Vouched)?,
-            plain: client(Reach::VouchedPlain)?,
+            public: client(Reach::Public, &tls)?,
+            vouched: client(Reach::Vouched, &tls)?,
+            plain: client(Reach::VouchedPlain, &tls)?,
         })
     }
 
@@ -92,8 +62,45 @@ impl Clients {
     }
 }
 
+/// TLS with the compiled-in roots, and with `more` besides.
+pub fn tls(more: &[CertificateDer<'_>]) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for certificate in more {
+        roots.add(certificate.clone().into_owned())?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(tls)
+}
+
+/// The client of one reach.
+pub fn client(reach: Reach, tls: &ClientConfig) -> reqwest::Result<Client> {
+    Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .https_only(reach != Reach::VouchedPlain)
+        .dns_resolver(Resolver(reach))
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(HeaderValue::from_static("openclaw"))
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        .timeout(WHOLE)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(if reach == Reach::VouchedPlain { MOST_IDLE_PLAIN } else { MOST_IDLE })
+        .http1_max_headers(MOST_HEADERS)
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_timeout(CONNECT)
+        .build()
+}
+
 /// What went wrong, told without the URL: it may contain a token.
-fn failed(host: &str, error: reqwest::Error) -> Refusal {
+pub fn failed(host: &str, error: reqwest::Error) -> Refusal {
     let mut innermost: &dyn std::error::Error = &error;
     while let Some(source) = innermost.source() {
         if let Some(address) = source.downcast_ref::<AddressError>() {

@@ -18,6 +18,7 @@ mod mask;
 mod refuse;
 mod operator;
 mod notify;
+mod way;
 
 use std::{
     path::{Path, PathBuf},
@@ -44,6 +45,7 @@ use crate::{
     proxy::Egress,
     serve::Served,
     table::Table,
+    way::Ways,
     webhook::{Place, WebhookSecret},
 };
 
@@ -69,7 +71,7 @@ fn start() -> anyhow::Result<()> {
 
     // Settings.
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
-    let Arguments { config: config_file, state } = arguments(std::env::args_os().skip(1))?;
+    let Arguments { config: config_file, state, bundled } = arguments(std::env::args_os().skip(1))?;
     let config = Config::read(&config_file)?;
     log::start(&config.log);
 
@@ -80,8 +82,8 @@ fn start() -> anyhow::Result<()> {
     }
     let folder = state.join(&FACTS.state.egress);
     let table = Table::new(&config, &keys, |bot| WebhookSecret::of(&folder, &bot.name))?;
-    let masks = Masks::new(keys.values().chain(table.bots.iter().map(|bot| bot.webhook.secret())));
-    drop(keys);
+    let masks = Arc::new(Masks::new(keys.values().chain(table.bots.iter().map(|bot| bot.webhook.secret()))));
+    let ways = Arc::new(Ways::new(&state, &bundled, &config, &table, keys, masks.clone())?);
 
     // Sockets.
     let mut entry = |name: &str| match inherited.take_fd(name) {
@@ -101,8 +103,10 @@ fn start() -> anyhow::Result<()> {
     let report = openclaw_confine::enforce(&Profile {
         process: "egress",
         required: config.profile == config::Profile::Production,
-        // Configuration, keys and webhook secrets are in memory by now, and nothing is written.
+        // Configuration, keys and webhook secrets are in memory by now.
         read: resolver_files(),
+        // What the operator approves is written there.
+        write: vec![state.join(&FACTS.state.approved)],
         role: Role::Egress,
         ..Profile::default()
     })?;
@@ -114,7 +118,8 @@ fn start() -> anyhow::Result<()> {
     let egress = Arc::new(Egress {
         table,
         clients: Clients::new()?,
-        masks: Arc::new(masks),
+        masks,
+        ways,
         confinement: serde_json::to_value(&report)?,
     });
     let place = Arc::new(Place::new(&config));
@@ -146,11 +151,7 @@ async fn serve(
     }));
     if let Some(entry) = runner {
         let door = Served::new("runner", entry, |_| true).context("serve the runner's door")?;
-        let shared = egress.clone();
-        tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
-            let egress = shared.clone();
-            async move { egress.runner(request).await }
-        }));
+        tasks.spawn(egress.ways.clone().serve(door, tasks.clone(), stop.clone()));
     }
     if let Some(entry) = operator {
         let door =
@@ -211,23 +212,27 @@ fn resolver_files() -> Vec<PathBuf> {
 struct Arguments {
     config: PathBuf,
     state: PathBuf,
+    /// Folders of skills that came with the programs: their manifests are approved.
+    bundled: Vec<PathBuf>,
 }
 
-/// `--config FILE --state DIR`, both needed, both absolute or not; nothing is looked for in the working directory.
+/// `--config FILE --state DIR`, both needed, `--bundled DIR` as often as there are some; nothing is looked for in the
+/// working directory.
 fn arguments(given: impl Iterator<Item = std::ffi::OsString>) -> anyhow::Result<Arguments> {
-    const USAGE: &str = "usage: openclaw-egress --config FILE --state DIR (`openclaw run` starts it)";
-    let (mut config, mut state, mut given) = (None, None, given);
+    const USAGE: &str = "usage: openclaw-egress --config FILE --state DIR [--bundled DIR]... (`openclaw run` starts it)";
+    let (mut config, mut state, mut bundled, mut given) = (None, None, Vec::new(), given);
     while let Some(name) = given.next() {
-        let slot = match name.to_str() {
-            Some("--config") => &mut config,
-            Some("--state") => &mut state,
+        let value = given.next().map(PathBuf::from);
+        let value = value.with_context(|| format!("{name:?} needs a value\n  {USAGE}"))?;
+        match name.to_str() {
+            Some("--config") => config = Some(value),
+            Some("--state") => state = Some(value),
+            Some("--bundled") => bundled.push(value),
             _ => bail!("unknown argument {name:?}\n  {USAGE}"),
-        };
-        *slot =
-            Some(PathBuf::from(given.next().with_context(|| format!("{name:?} needs a value\n  {USAGE}"))?));
+        }
     }
     match (config, state) {
-        (Some(config), Some(state)) => Ok(Arguments { config, state }),
+        (Some(config), Some(state)) => Ok(Arguments { config, state, bundled }),
         _ => bail!("{USAGE}"),
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     refuse::{json, refusal, response},
     route::{Target, target},
     table::Table,
+    way::Ways,
 };
 
 /// Largest request, in bytes: what Anthropic takes in one.
@@ -41,6 +42,8 @@ pub struct Egress {
     pub clients: Clients,
     /// What never comes back.
     pub masks: Arc<Masks>,
+    /// The ways out of skills.
+    pub ways: Arc<Ways>,
     /// What the kernel enforces, for [`Status`].
     pub confinement: serde_json::Value,
 }
@@ -50,6 +53,9 @@ impl Egress {
     pub async fn gateway(&self, request: Request<Incoming>) -> Response<Answer> {
         if request.method() == Method::GET && request.uri().path() == "/status" {
             return json(StatusCode::OK, &self.status());
+        }
+        if request.uri().path().starts_with("/call/") {
+            return self.ways.gateway(request).await;
         }
         let started = std::time::Instant::now();
         let found = target(&self.table, request.method(), request.uri().path(), request.uri().query());
@@ -62,15 +68,6 @@ impl Egress {
             tracing::info!(kind = ?refused.kind, elapsed_ms, "refused: {}", refused.message);
             response(&refused)
         })
-    }
-
-    /// A request of the runner. No call of a skill is registered here, so nothing is allowed.
-    pub async fn runner(&self, _: Request<Incoming>) -> Response<Answer> {
-        response(&refusal(
-            RefusalKind::NotAllowed,
-            "no skill has a way out",
-            "hosts of skills are not served",
-        ))
     }
 
     /// What egress tells of itself.

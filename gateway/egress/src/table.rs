@@ -205,9 +205,11 @@ fn odd_key(name: &str) -> Refusal {
     )
 }
 
+/// How far a server's address reaches, if it is one that may be dialled.
+///
 /// INVARIANT: every address that egress dials went through here (hosts written as an address are judged now, names
 /// when they are resolved).
-fn reach(url: &Url, private: bool) -> Result<Reach, Refusal> {
+pub fn reach(url: &Url, private: bool) -> Result<Reach, Refusal> {
     let reach = match (url.scheme(), private) {
         ("https", false) => Reach::Public,
         ("https", true) => Reach::Vouched,

@@ -1,7 +1,8 @@
 //! Runs skills: takes granted calls from the gateway, starts one jail for each, watches it, and answers with a typed
 //! outcome. Holds no key, opens no IP socket, decides nothing about what is allowed.
 //!
-//! In the order of a call: [`serve`] takes it, [`skills`] finds the skill and its folders, [`call`] starts a jail
+//! In the order of a call: [`serve`] takes it, [`skills`] finds the skill and its folders, [`way`] gets its way out from
+//! egress if its manifest names hosts, [`call`] starts a jail
 //! ([`running`]) and waits, [`watch`] measures it, [`verdict`] says what its end means. `skill-jail` (`src/jail/`) is what
 //! becomes the skill; [`spec`] is what it is told.
 
@@ -13,4 +14,4 @@ pub mod running;
 pub mod watch;
 pub mod verdict;
 pub mod spec;
-pub mod pass;
+pub mod way;

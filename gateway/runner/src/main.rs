@@ -17,6 +17,7 @@ use openclaw_runner::{
     skills::{Ready, Skills},
     spec::{self, NAMESPACES, Spec},
     watch,
+    way::Egress,
 };
 use openclaw_wire::{door::Entry, facts::FACTS, skill};
 use rustix::fs::OFlags;
@@ -39,6 +40,7 @@ fn run() -> anyhow::Result<()> {
         "no descriptor named gateway was handed over; openclaw-runner is started by `openclaw run` or by systemd",
     )?;
     let entry = Entry::from_fd(gateway).context("use the gateway's socket")?;
+    let egress = Egress::new(inherited.take_fd("egress"));
     drop(inherited);
 
     let folders = settings.hidden.clone();
@@ -50,7 +52,9 @@ fn run() -> anyhow::Result<()> {
     let mut report = enforce(&Profile {
         process: "runner",
         required,
-        connect: Some(Vec::new()),
+        // Landlock is inherited, so the port of a jail's proxy is left here too; this network namespace is empty.
+        bind: vec![FACTS.jail.proxy.port()],
+        connect: Some(vec![FACTS.jail.proxy.port()]),
         role: Role::Runner,
         paths: std::env::var_os("NOTIFY_SOCKET").is_some(),
         ..Profile::default()
@@ -81,7 +85,7 @@ fn run() -> anyhow::Result<()> {
         None => format!("{count} skills"),
         Some(_) => "skills are off".to_owned(),
     };
-    let runner = Runner::new(skills, jailer, report, skills_off, limits());
+    let runner = Runner::new(skills, jailer, egress, report, skills_off, limits());
     keep_watchdog_quiet()?;
     // Without systemd there is nobody to tell.
     let _nobody = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -120,8 +124,9 @@ fn try_jail(jailer: &Jailer, required: bool) -> Result<Report, String> {
         grants: Vec::new(),
         required,
         limits: spec::Limits { memory: limits.memory.0, cpu: 1, processes: limits.processes },
+        authority: None,
     };
-    jailer.trial(&Ready { spec, limits })
+    jailer.trial(&Ready { spec, limits, hosts: false })
 }
 
 /// The jail's layers beside the runner's own.

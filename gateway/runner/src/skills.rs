@@ -36,6 +36,8 @@ pub struct Ready {
     pub spec: Spec,
     /// Limits of the whole call.
     pub limits: skill::Limits,
+    /// The manifest names hosts.
+    pub hosts: bool,
 }
 
 impl Skills {
@@ -98,8 +100,9 @@ impl Skills {
                 cpu: limits.cpu.0.as_millis().div_ceil(1000).max(1) as u64,
                 processes: limits.processes,
             },
+            authority: None,
         };
-        Ok(Ready { spec, limits })
+        Ok(Ready { spec, limits, hosts: !manifest.permissions.hosts.is_empty() })
     }
 
     /// The skill with the digest that the call names: as loaded, or as it is on disk now.

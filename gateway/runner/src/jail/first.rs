@@ -17,7 +17,7 @@ use openclaw_runner::spec::{Said, Spec};
 use openclaw_wire::frame;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
-use crate::{lock, root};
+use crate::{forward, lock, root};
 
 /// Why the skill was not started.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +31,8 @@ pub enum Trouble {
 }
 
 /// Runs the whole life of the jail.
-pub fn run(control: &UnixStream, spec: &Spec) -> ExitCode {
-    let last = match live(control, spec) {
+pub fn run(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> ExitCode {
+    let last = match live(control, spec, way) {
         Ok(status) => Said::Ended { status },
         Err(Trouble::Changed) => Said::Changed,
         Err(Trouble::Other(error)) => Said::NoJail { message: format!("{error:#}") },
@@ -42,10 +42,11 @@ pub fn run(control: &UnixStream, spec: &Spec) -> ExitCode {
 }
 
 /// Returns the wait status of the skill.
-fn live(control: &UnixStream, spec: &Spec) -> Result<i32, Trouble> {
+fn live(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> Result<i32, Trouble> {
     let mut evidence = Evidence::open().context("open /proc/self/status")?;
     rustix::process::setsid().context("begin a session")?;
     let root = root::build(spec)?;
+    let way = way.map(forward::listen).transpose()?;
     let report = lock::down(spec, &root, &mut evidence)?;
     let Some(program) = root.program else {
         // A trial of the barriers alone.
@@ -53,6 +54,8 @@ fn live(control: &UnixStream, spec: &Spec) -> Result<i32, Trouble> {
         return Ok(0);
     };
     let skill = start(spec, program, &mut evidence)?;
+    // After the fork: until then this process has one thread.
+    way.map(forward::start).transpose()?;
     frame::write(control, &Said::Runs { report }).context("tell the runner")?;
     let status = reap_until(skill)?;
     Ok(status.as_raw())
@@ -67,7 +70,11 @@ fn start(spec: &Spec, program: OwnedFd, evidence: &mut Evidence) -> anyhow::Resu
             Err(error) => error.to_string(),
             Ok(()) => {
                 let args = [CString::from(c"skill")];
-                let environment = [c"PATH=/skill/bin", c"HOME=/tmp", c"LANG=C.UTF-8"].map(CString::from);
+                let mut environment =
+                    [c"PATH=/skill/bin", c"HOME=/tmp", c"LANG=C.UTF-8"].map(CString::from).to_vec();
+                if spec.authority.is_some() {
+                    environment.extend(forward::environment());
+                }
                 process::execute(program.as_fd(), &args, &environment).to_string()
             }
         };

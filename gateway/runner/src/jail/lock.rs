@@ -6,6 +6,7 @@ use std::io;
 use anyhow::bail;
 use openclaw_confine::{Evidence, Profile, Report, Role, enforce_with, landlock_version};
 use openclaw_runner::spec::Spec;
+use openclaw_wire::facts::FACTS;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::root::Root;
@@ -23,7 +24,7 @@ pub fn down(spec: &Spec, root: &Root, evidence: &mut Evidence) -> anyhow::Result
             read: root.read.clone(),
             write: root.write.clone(),
             execute: root.execute.clone(),
-            connect: Some(Vec::new()),
+            connect: Some(spec.authority.iter().map(|_| FACTS.jail.proxy.port()).collect()),
             role: Role::Jail,
             ..Profile::default()
         },
@@ -46,8 +47,9 @@ pub fn hold(spec: &Spec) -> io::Result<()> {
         // more than they use. Twice the limit, because thread stacks count in full; the watchdog counts what is used.
         (Resource::Data, limits.memory.saturating_mul(2)),
         (Resource::Stack, 8 << 20),
-        // Two more than asked: the jail's own two processes are counted. The kernel exempts the host's root.
-        (Resource::Nproc, u64::from(limits.processes) + 2),
+        // Three more than asked: the jail's own two processes are counted, and the thread of its way out. The kernel
+        // exempts the host's root.
+        (Resource::Nproc, u64::from(limits.processes) + 3),
         (Resource::Sigpending, 256),
         (Resource::Msgqueue, 0),
     ] {
