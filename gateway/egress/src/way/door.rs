@@ -26,7 +26,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Ways,
     authority::Authority,
-    call::Call,
     connection::{self, Jail},
 };
 use crate::refuse::{refusal, shown};
@@ -91,6 +90,10 @@ pub async fn answer(ways: Arc<Ways>, stream: StdStream, tasks: TaskTracker, stop
 }
 
 /// Gives connections until the other end is gone.
+#[expect(
+    deprecated,
+    reason = "the replacement is `unsafe`; all it asks is that the end keeps its descriptor"
+)]
 async fn serve(jail: &Jail, end: &OwnedFd, tasks: &TaskTracker) -> io::Result<()> {
     let end = AsyncFd::with_interest(end.as_fd(), Interest::READABLE)?;
     let room = Arc::new(Semaphore::new(CONNECTIONS));

@@ -83,7 +83,7 @@ mod tests {
             ("/data/./x", "/data/x"),
             ("/data\\..\\admin", "/admin"),
             ("//evil.example/x", "//evil.example/x"),
-            ("/..//../x", "//x"),
+            ("/..//../x", "/x"),
         ] {
             let url = address("https://api.example.com", given).expect(given);
             assert_eq!((url.host_str(), url.path()), (Some("api.example.com"), path), "{given}");
