@@ -169,7 +169,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
     let parts = Parts {
         models: Models::new(egress.clone()),
-        executor: Executor::new(runner),
+        executor: Executor::new(runner, egress.clone()),
         api: api.clone(),
         catalog,
         sender: sender.clone(),

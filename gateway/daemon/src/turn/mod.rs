@@ -87,6 +87,8 @@ pub struct Engine {
     frozen: AtomicBool,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
     told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
+    /// When the owner was last told of what a skill tried. Bounded by `owner`.
+    denied: Mutex<HashMap<String, std::time::Instant>>,
     /// Somebody answered a question.
     answered: Notify,
     stopping: CancellationToken,
@@ -137,6 +139,7 @@ impl Engine {
             turns,
             frozen: AtomicBool::new(frozen),
             told: Mutex::default(),
+            denied: Mutex::default(),
             answered: Notify::new(),
             stopping,
             runtime: Handle::current(),

@@ -47,9 +47,9 @@ pub fn hold(spec: &Spec) -> io::Result<()> {
         // more than they use. Twice the limit, because thread stacks count in full; the watchdog counts what is used.
         (Resource::Data, limits.memory.saturating_mul(2)),
         (Resource::Stack, 8 << 20),
-        // Three more than asked: the jail's own two processes are counted, and the thread of its way out. The kernel
-        // exempts the host's root.
-        (Resource::Nproc, u64::from(limits.processes) + 3),
+        // More than asked: the jail's own two processes are counted, and the thread of its way out. The kernel exempts
+        // the host's root.
+        (Resource::Nproc, u64::from(limits.processes) + 2 + u64::from(spec.authority.is_some())),
         (Resource::Sigpending, 256),
         (Resource::Msgqueue, 0),
     ] {

@@ -63,6 +63,7 @@ impl Config {
                 "write the whole path, beginning with `/`: the processes are started from nowhere in particular",
             );
         }
+        super::endpoint::coherent(&self.skills.private)?;
         web_url("telegram: api", &self.telegram.api, self.telegram.private)?;
         let t = &self.telegram;
         if [t.per_second, t.per_chat_minute, t.per_group_minute].iter().any(|n| !(1..=1_000_000).contains(n))

@@ -4,8 +4,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 
+use openclaw_wire::id::SkillId;
+
 use super::place::Place;
 
+mod approve;
 mod check;
 
 /// What to do with skills.
@@ -22,6 +25,18 @@ pub enum SkillsVerb {
     },
     /// Print the JSON schema of skill.toml, for editors
     Schema,
+    /// Let a skill reach the hosts that its manifest names, as long as no file of it changes
+    Approve {
+        /// Its folder, or its name if it stands in a folder of skills
+        #[arg(value_name = "SKILL")]
+        skill: String,
+    },
+    /// Take that back
+    Revoke {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        skill: SkillId,
+    },
 }
 
 /// Carries it out.
@@ -32,5 +47,7 @@ pub fn skills(verb: &SkillsVerb, place: &Place) -> anyhow::Result<ExitCode> {
             print!("{}", openclaw_wire::skill::SCHEMA);
             Ok(ExitCode::SUCCESS)
         }
+        SkillsVerb::Approve { skill } => approve::approve(skill, place).map(|()| ExitCode::SUCCESS),
+        SkillsVerb::Revoke { skill } => approve::revoke(skill, place).map(|()| ExitCode::SUCCESS),
     }
 }
