@@ -219,7 +219,8 @@ struct Arguments {
 /// `--config FILE --state DIR`, both needed, `--bundled DIR` as often as there are some; nothing is looked for in the
 /// working directory.
 fn arguments(given: impl Iterator<Item = std::ffi::OsString>) -> anyhow::Result<Arguments> {
-    const USAGE: &str = "usage: openclaw-egress --config FILE --state DIR [--bundled DIR]... (`openclaw run` starts it)";
+    const USAGE: &str =
+        "usage: openclaw-egress --config FILE --state DIR [--bundled DIR]... (`openclaw run` starts it)";
     let (mut config, mut state, mut bundled, mut given) = (None, None, Vec::new(), given);
     while let Some(name) = given.next() {
         let value = given.next().map(PathBuf::from);

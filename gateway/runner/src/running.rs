@@ -77,11 +77,8 @@ impl Running {
         if let Some(way) = way {
             start = start.fd(WAY, way);
         }
-        let mut outer = start
-            .standard(0, task_read)
-            .standard(1, output_write)
-            .standard(2, errors_write)
-            .spawn()?;
+        let mut outer =
+            start.standard(0, task_read).standard(1, output_write).standard(2, errors_write).spawn()?;
         match introduce(&control, spec) {
             Ok((first, pidfd)) => Ok(Self {
                 outer,

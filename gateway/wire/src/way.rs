@@ -63,10 +63,12 @@ mod tests {
             assert!(super::open(&jail).is_err(), "the second is refused");
             jail
         });
-        let waits = || rustix::event::poll(
-            &mut [rustix::event::PollFd::new(&egress, rustix::event::PollFlags::IN)],
-            None,
-        );
+        let waits = || {
+            rustix::event::poll(
+                &mut [rustix::event::PollFd::new(&egress, rustix::event::PollFlags::IN)],
+                None,
+            )
+        };
         waits().expect("polls");
         assert!(super::asked(&egress).expect("asked"));
         let (mut ours, theirs) = UnixStream::pair().expect("pair");

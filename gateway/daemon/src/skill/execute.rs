@@ -72,7 +72,12 @@ impl Executor {
 
     /// Runs one call to its end, or until `stop`; then the jail is killed. `hosts` are those of its manifest: whether it has
     /// a way out at all; which one is egress's own knowledge.
-    pub async fn run(&self, grant: Grant, hosts: &[HostGrant], stop: &CancellationToken) -> Untrusted<Output> {
+    pub async fn run(
+        &self,
+        grant: Grant,
+        hosts: &[HostGrant],
+        stop: &CancellationToken,
+    ) -> Untrusted<Output> {
         let call = grant.into_call();
         let (skill, tool) = (call.skill.clone(), call.tool.clone());
         let way = match way::open(&self.egress, &call, hosts).await {

@@ -47,7 +47,9 @@ impl Store {
         let mut written = Written::default();
         if let Some(file) = private_file::open(&path)? {
             let mut text = String::new();
-            file.take(LARGEST).read_to_string(&mut text).with_context(|| format!("read {}", path.display()))?;
+            file.take(LARGEST)
+                .read_to_string(&mut text)
+                .with_context(|| format!("read {}", path.display()))?;
             written = toml::from_str(&text).with_context(|| {
                 format!("read {}\n  mend: remove it and approve the skills again", path.display())
             })?;
@@ -76,7 +78,8 @@ impl Store {
     /// Approves one state of a skill, in the place of every other that the operator approved.
     pub fn approve(&self, approval: Approval) -> anyhow::Result<()> {
         let digest = &approval.digest;
-        let good = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let good =
+            digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         anyhow::ensure!(good, "approve {}: its digest is not 64 hexadecimal digits", approval.skill);
         anyhow::ensure!(approval.hosts.len() <= HOSTS, "approve {}: more than {HOSTS} hosts", approval.skill);
         self.change(|approved| {
@@ -182,7 +185,8 @@ mod tests {
         let manifest = "program = \"x\"\n[permissions]\nhosts = [{ host = \"api.example.com\" }]\n[[tool]]\nname = \"t\"\n\
             description = \"d\"\neffect = \"fetch\"\narguments = { type = \"object\" }\n";
         std::fs::write(skills.join("weather/skill.toml"), manifest).expect("manifest");
-        let open = || Store::open(dir.path(), Path::new("approved"), std::slice::from_ref(&skills)).expect("opens");
+        let open =
+            || Store::open(dir.path(), Path::new("approved"), std::slice::from_ref(&skills)).expect("opens");
         let store = open();
         let bundled = store.all().bundled.pop().expect("loaded");
         assert!(store.hosts(&bundled.skill, &bundled.digest).is_some());

@@ -10,7 +10,8 @@ use std::{
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::{
     ServerConfig,
@@ -122,7 +123,8 @@ mod tests {
             .with_no_client_auth();
         let name = ServerName::try_from(host.to_owned()).expect("name");
         let mut client = ClientConnection::new(Arc::new(config), name).expect("client");
-        let mut server = ServerConnection::new(server.server("api.example.com").expect("server")).expect("server");
+        let mut server =
+            ServerConnection::new(server.server("api.example.com").expect("server")).expect("server");
         while client.is_handshaking() || server.is_handshaking() {
             let mut wire = Vec::new();
             client.write_tls(&mut wire).expect("memory");

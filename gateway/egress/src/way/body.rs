@@ -50,10 +50,7 @@ where
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
         while !this.ended {
             let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
@@ -149,7 +146,10 @@ mod tests {
     use super::{Outgoing, Returning, Stopped};
     use crate::{
         mask::Masks,
-        way::{call::{Call, RECEIVED, SENT}, place::Place},
+        way::{
+            call::{Call, RECEIVED, SENT},
+            place::Place,
+        },
     };
 
     const KEY: &str = "test-key-not-real-0001";
@@ -164,9 +164,9 @@ mod tests {
 
     /// What leaves of a body in these pieces, and the denial.
     async fn leaves(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<String>) {
-        let frames = pieces.into_iter().map(|piece| {
-            Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(piece)))
-        });
+        let frames = pieces
+            .into_iter()
+            .map(|piece| Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(piece))));
         let place = Place { host: "api.example.com".into(), port: 443 };
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let mut body = Outgoing::new(body, masks(), call(), place);
@@ -194,12 +194,19 @@ mod tests {
             for cut in 0..text.len() {
                 let (out, denial) = leaves(vec![text[..cut].to_vec(), text[cut..].to_vec()]).await;
                 let denial = denial.expect("denied");
-                assert!(denial.contains("tried to send one of OpenClaw's keys to api.example.com:443"), "{denial}");
+                assert!(
+                    denial.contains("tried to send one of OpenClaw's keys to api.example.com:443"),
+                    "{denial}"
+                );
                 assert!(out.len() <= 6 + 7, "only what stands before it may have left: {out:?}");
             }
         }
         let (out, denial) = leaves(vec![b"test-key-not".to_vec(), b"-a-key".to_vec()]).await;
-        assert_eq!((out.as_slice(), denial), (b"test-key-not-a-key".as_slice(), None), "what only looks like one");
+        assert_eq!(
+            (out.as_slice(), denial),
+            (b"test-key-not-a-key".as_slice(), None),
+            "what only looks like one"
+        );
     }
 
     #[tokio::test]

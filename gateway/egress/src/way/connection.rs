@@ -25,14 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ways,
-    authority::Authority,
-    body::Returning,
-    call::Call,
-    denial::Why,
-    judge,
-    out::Failed,
-    place::Place,
+    Ways, authority::Authority, body::Returning, call::Call, denial::Why, judge, out::Failed, place::Place,
     tunnel,
 };
 
@@ -132,7 +125,8 @@ impl Jail {
                 Place::read(authority.as_str(), Some(80)).map_err(|odd| Why::Odd(authority.to_string(), odd))
             }
             _ => {
-                let text = "this is the proxy of a skill's jail: it takes http://host/path and CONNECT host:port\n";
+                let text =
+                    "this is the proxy of a skill's jail: it takes http://host/path and CONNECT host:port\n";
                 return plain(StatusCode::BAD_REQUEST, text.into());
             }
         };
@@ -188,7 +182,10 @@ impl Jail {
     async fn inner(&self, place: &Place, request: Request<Incoming>) -> Response<Answer> {
         let said = match request.uri().authority() {
             Some(authority) => Some(authority.to_string()),
-            None => request.headers().get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into()),
+            None => request
+                .headers()
+                .get(header::HOST)
+                .map(|host| String::from_utf8_lossy(host.as_bytes()).into()),
         };
         let default = place.port;
         match said.as_deref().map(|said| Place::read(said, Some(default))) {
@@ -231,7 +228,9 @@ impl Jail {
             Err(Failed::Stopped(_)) => return,
         };
         let _ = far.set_nodelay(true);
-        if self.call.sends(hello.len()).is_ok() && tokio::io::AsyncWriteExt::write_all(&mut far, &hello).await.is_ok() {
+        if self.call.sends(hello.len()).is_ok()
+            && tokio::io::AsyncWriteExt::write_all(&mut far, &hello).await.is_ok()
+        {
             // An error is one side's going away: the other one sees it.
             let _ = tunnel::carry(near, far, &self.call).await;
         }
@@ -257,11 +256,15 @@ fn denied(denial: &Denial) -> Response<Answer> {
 fn plain(status: StatusCode, text: String) -> Response<Answer> {
     let mut answer = Response::new(Either::Left(Full::new(text.into())));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
 /// A body of a skill with the error type that the way out wants.
-pub fn boxed(body: Incoming) -> impl http_body::Body<Data = Bytes, Error = super::body::Broken> + Send + Unpin {
+pub fn boxed(
+    body: Incoming,
+) -> impl http_body::Body<Data = Bytes, Error = super::body::Broken> + Send + Unpin {
     body.map_err(Into::into)
 }

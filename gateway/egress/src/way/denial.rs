@@ -147,10 +147,7 @@ mod tests {
         let place = |port| Place { host: "example.com".into(), port };
         let denial = Why::Host(place(443)).denial(&skill);
         assert_eq!(denial.message, "skill weather tried to reach example.com:443 (not in its manifest)");
-        assert_eq!(
-            denial.mend,
-            r#"to allow it, its skill.toml needs: hosts = [{ host = "example.com" }]"#
-        );
+        assert_eq!(denial.mend, r#"to allow it, its skill.toml needs: hosts = [{ host = "example.com" }]"#);
         let denial = Why::Request(place(8443), "POST".into(), "/data".into()).denial(&skill);
         assert_eq!(denial.message, "skill weather tried POST example.com:8443/data (not in its manifest)");
         assert!(

@@ -30,7 +30,8 @@ pub fn request<'a>(
     let named = Method::named(method);
     let allows = |grant: &&&HostGrant| {
         let everything = grant.paths.iter().any(|prefix| prefix.as_str() == "/");
-        named.is_some_and(|method| grant.allows(method, url.path())) && (everything || path::plain(url.path()))
+        named.is_some_and(|method| grant.allows(method, url.path()))
+            && (everything || path::plain(url.path()))
     };
     let found = grants.iter().find(allows).copied();
     found.ok_or_else(|| Why::Request(place.clone(), method.to_owned(), url.path().to_owned()))
@@ -58,13 +59,20 @@ mod tests {
     /// Incident 56.
     #[test]
     fn whole_labels_and_the_very_port() {
-        let call = call(json!([{ "host": "api.example.com" }, { "host": "*.example.org", "port": 8443 }]), &[]);
+        let call =
+            call(json!([{ "host": "api.example.com" }, { "host": "*.example.org", "port": 8443 }]), &[]);
         for good in ["api.example.com", "API.example.com.", "a.example.org:8443", "a.b.example.org:8443"] {
             assert!(host(&call, &place(good)).is_ok(), "{good}");
         }
         for bad in [
-            "api.example.com:80", "api.example.com.evil.io", "evilapi.example.com", "example.com", "x.api.example.com",
-            "example.org:8443", "a.example.org", "evilexample.org:8443",
+            "api.example.com:80",
+            "api.example.com.evil.io",
+            "evilapi.example.com",
+            "example.com",
+            "x.api.example.com",
+            "example.org:8443",
+            "a.example.org",
+            "evilexample.org:8443",
         ] {
             assert!(matches!(host(&call, &place(bad)), Err(Why::Host(_))), "{bad}");
         }
@@ -77,9 +85,13 @@ mod tests {
             &[("url", "page.example.com"), ("other", "other.example.com")],
         );
         assert!(host(&call, &place("page.example.com")).is_ok());
-        assert!(host(&call, &place("other.example.com")).is_err(), "an argument that the manifest does not name");
+        assert!(
+            host(&call, &place("other.example.com")).is_err(),
+            "an argument that the manifest does not name"
+        );
         assert!(host(&call, &place("known.internal")).is_ok());
-        let inner = super::super::judge::tests::call(json!([{ "argument": "url" }]), &[("url", "known.internal")]);
+        let inner =
+            super::super::judge::tests::call(json!([{ "argument": "url" }]), &[("url", "known.internal")]);
         assert!(host(&inner, &place("known.internal")).is_err(), "chosen by an argument");
     }
 
@@ -102,10 +114,20 @@ mod tests {
         assert_eq!(ask("POST", "/upload/a"), Ok("POST"));
         assert_eq!(ask("GET", "/upload/../data"), Ok("GET"), "as it will be sent");
         for (method, path) in [
-            ("POST", "/data"), ("GET", "/upload/a"), ("get", "/data"), ("TRACE", "/data"), ("GET", "/database"),
-            ("GET", "/data/../admin"), ("GET", "/data/%2e%2e/admin"), ("GET", "/data/..%2fadmin"),
-            ("GET", "/data/%252e%252e/admin"), ("GET", "/data/%c0%ae%c0%ae/admin"), ("GET", "/data/..;/admin"),
-            ("GET", "/data/%u002e%u002e/admin"), ("GET", "//data"), ("GET", "/"),
+            ("POST", "/data"),
+            ("GET", "/upload/a"),
+            ("get", "/data"),
+            ("TRACE", "/data"),
+            ("GET", "/database"),
+            ("GET", "/data/../admin"),
+            ("GET", "/data/%2e%2e/admin"),
+            ("GET", "/data/..%2fadmin"),
+            ("GET", "/data/%252e%252e/admin"),
+            ("GET", "/data/%c0%ae%c0%ae/admin"),
+            ("GET", "/data/..;/admin"),
+            ("GET", "/data/%u002e%u002e/admin"),
+            ("GET", "//data"),
+            ("GET", "/"),
         ] {
             assert!(matches!(ask(method, path), Err(Why::Request(..))), "{method} {path}");
         }

@@ -48,7 +48,13 @@ use crate::{
     table::Table,
 };
 
-use self::{approved::Store, call::{Call, Calls}, denial::Why, out::Out, place::Place};
+use self::{
+    approved::Store,
+    call::{Call, Calls},
+    denial::Why,
+    out::Out,
+    place::Place,
+};
 
 /// Largest question of the gateway or the operator, in bytes: an approval with 64 hosts.
 const QUESTION: usize = 256 << 10;
@@ -90,10 +96,8 @@ impl Ways {
 
     /// Serves the runner's door until `stop`, or until the runner's end is gone.
     pub async fn serve(self: Arc<Self>, door: Served, tasks: TaskTracker, stop: CancellationToken) {
-        door.each(&tasks, &stop, |stream| {
-            door::answer(self.clone(), stream, tasks.clone(), stop.clone())
-        })
-        .await;
+        door.each(&tasks, &stop, |stream| door::answer(self.clone(), stream, tasks.clone(), stop.clone()))
+            .await;
     }
 
     /// A request of the gateway below `/call/`.
@@ -109,7 +113,11 @@ impl Ways {
                     let CloseCall { call } = read(request).await?;
                     Ok(json(StatusCode::OK, &self.calls.close(&call)))
                 }
-                _ => Err(refusal(RefusalKind::NotAllowed, "no such command", "this is a mistake; please report it")),
+                _ => Err(refusal(
+                    RefusalKind::NotAllowed,
+                    "no such command",
+                    "this is a mistake; please report it",
+                )),
             }
         };
         done.await.unwrap_or_else(|refused| {
@@ -127,7 +135,8 @@ impl Ways {
                 Some(_) => format!("the skill {skill} has changed since its way out was approved"),
                 None => format!("nobody has approved the hosts that the skill {skill} names"),
             };
-            let mend = format!("look at `openclaw skills show {skill}`, then `openclaw skills approve {skill}`");
+            let mend =
+                format!("look at `openclaw skills show {skill}`, then `openclaw skills approve {skill}`");
             refusal(RefusalKind::NotAllowed, message, mend)
         })?;
         if urls.len() > URLS {
@@ -140,21 +149,27 @@ impl Ways {
             Some((argument, place.host))
         });
         let registered = self.calls.open(&call, Call::new(skill, hosts, named.collect()));
-        registered.map_err(|why| refusal(RefusalKind::BadRequest, why, "try again when other calls have ended"))
+        registered
+            .map_err(|why| refusal(RefusalKind::BadRequest, why, "try again when other calls have ended"))
     }
 
     /// A request of the operator at `/skills`.
     pub async fn operator(&self, request: Request<Incoming>) -> Result<Response<proxy::Answer>, Refusal> {
         let path = request.uri().path().to_owned();
         let failed = |error: anyhow::Error| {
-            refusal(RefusalKind::BadRequest, format!("{error:#}"), "check the state folder's free space and owner")
+            refusal(
+                RefusalKind::BadRequest,
+                format!("{error:#}"),
+                "check the state folder's free space and owner",
+            )
         };
         match (request.method(), path.as_str()) {
             (&Method::GET, "/skills") => Ok(json(StatusCode::OK, &self.store.all())),
             (&Method::POST, "/skills/approve") => {
                 let approval: Approval = read(request).await?;
                 for grant in &approval.hosts {
-                    if let (Some((name, _)), openclaw_wire::skill::Reach::Host(host)) = (&grant.secret, &grant.reach)
+                    if let (Some((name, _)), openclaw_wire::skill::Reach::Host(host)) =
+                        (&grant.secret, &grant.reach)
                         && let Err(why) = self.may_have(name.as_str(), host.as_str())
                     {
                         let denial = why.denial(&approval.skill);
@@ -173,7 +188,11 @@ impl Ways {
                 self.calls.end(&skill);
                 if !known {
                     let message = format!("no way out of a skill {skill} was approved");
-                    return Err(refusal(RefusalKind::BadRequest, message, "`openclaw skills list` shows them"));
+                    return Err(refusal(
+                        RefusalKind::BadRequest,
+                        message,
+                        "`openclaw skills list` shows them",
+                    ));
                 }
                 tracing::info!(%skill, "revoked");
                 Ok(empty())
@@ -220,8 +239,12 @@ fn bound(config: &Config, table: &Table, keys: &Keys) -> anyhow::Result<HashMap<
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
-    let bad = |why: String| refusal(RefusalKind::BadRequest, format!("read the question: {why}"), "send its JSON");
-    let whole = Limited::new(request.into_body(), QUESTION).collect().await.map_err(|error| bad(error.to_string()))?;
+    let bad =
+        |why: String| refusal(RefusalKind::BadRequest, format!("read the question: {why}"), "send its JSON");
+    let whole = Limited::new(request.into_body(), QUESTION)
+        .collect()
+        .await
+        .map_err(|error| bad(error.to_string()))?;
     serde_json::from_slice(&whole.to_bytes()).map_err(|error| bad(error.to_string()))
 }
 

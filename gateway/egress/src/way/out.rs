@@ -1,13 +1,7 @@
 //! Where the requests of skills go: public hosts over TLS, and the private endpoints that the operator declared, one by
 //! one. What is dialled is the address that was judged; nothing here follows a redirect or tries twice.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use http::Response;
@@ -112,17 +106,24 @@ impl Target<'_> {
         let url = Url::parse(&self.origin).ok();
         let unreachable = |why: String| {
             let message = format!("connect to {}: {why}", self.origin);
-            Failed::Far(crate::refuse::refusal(RefusalKind::Unreachable, message, "check that the server runs"))
+            Failed::Far(crate::refuse::refusal(
+                RefusalKind::Unreachable,
+                message,
+                "check that the server runs",
+            ))
         };
         let place = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
         let (host, port) = place.ok_or_else(|| unreachable("no host".into()))?;
         let connect = async {
             let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let found = tokio::net::lookup_host((bare, port)).await.map_err(|error| unreachable(error.to_string()))?;
-            let good = self.reach.pick(host, found.map(|socket| socket.ip())).map_err(|error| match error {
-                AddressError::Refused { .. } => Failed::Denied(Why::Address(error.to_string())),
-                AddressError::Lookup { .. } => unreachable(error.to_string()),
-            })?;
+            let found = tokio::net::lookup_host((bare, port))
+                .await
+                .map_err(|error| unreachable(error.to_string()))?;
+            let good =
+                self.reach.pick(host, found.map(|socket| socket.ip())).map_err(|error| match error {
+                    AddressError::Refused { .. } => Failed::Denied(Why::Address(error.to_string())),
+                    AddressError::Lookup { .. } => unreachable(error.to_string()),
+                })?;
             let mut last = io::Error::from(io::ErrorKind::NotFound);
             for address in good {
                 match TcpStream::connect(SocketAddr::new(address, port)).await {
@@ -132,7 +133,9 @@ impl Target<'_> {
             }
             Err(unreachable(last.to_string()))
         };
-        tokio::time::timeout(CONNECT, connect).await.unwrap_or_else(|_| Err(unreachable("it took too long".into())))
+        tokio::time::timeout(CONNECT, connect)
+            .await
+            .unwrap_or_else(|_| Err(unreachable("it took too long".into())))
     }
 }
 

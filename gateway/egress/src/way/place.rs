@@ -46,7 +46,9 @@ impl Place {
             None => (authority, None),
         };
         let port = match port {
-            Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok().filter(|port| *port > 0),
+            Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
+                text.parse().ok().filter(|port| *port > 0)
+            }
             Some(_) => None,
             None => default,
         };
@@ -80,7 +82,8 @@ mod tests {
 
     #[test]
     fn one_spelling_for_each_name() {
-        for text in ["api.example.com:443", "API.Example.COM:443", "api.example.com.:443", "api.example.com"] {
+        for text in ["api.example.com:443", "API.Example.COM:443", "api.example.com.:443", "api.example.com"]
+        {
             let place = Place::read(text, Some(443)).expect(text);
             assert_eq!((place.host.as_str(), place.port), ("api.example.com", 443), "{text}");
         }

@@ -72,7 +72,10 @@ impl Ways {
             return Err(Failed::Denied(Why::Encoded(place.clone())));
         }
         let mut headers = passed(&head.headers);
-        if headers.iter().any(|(name, value)| masks.found(name.as_str().as_bytes()) || masks.found(value.as_bytes())) {
+        if headers
+            .iter()
+            .any(|(name, value)| masks.found(name.as_str().as_bytes()) || masks.found(value.as_bytes()))
+        {
             return Err(secret());
         }
         self.add_key(place, grant, &mut url, &mut headers)?;
@@ -97,8 +100,12 @@ impl Ways {
         let length = head.headers.get(header::CONTENT_LENGTH).cloned();
         head.headers = passed(&head.headers);
         // A body can be masked; a header with a key in it stays here.
-        let keys: Vec<HeaderName> =
-            head.headers.iter().filter(|(_, value)| masks.found(value.as_bytes())).map(|(name, _)| name.clone()).collect();
+        let keys: Vec<HeaderName> = head
+            .headers
+            .iter()
+            .filter(|(_, value)| masks.found(value.as_bytes()))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in keys {
             head.headers.remove(name);
         }
@@ -122,12 +129,17 @@ impl Ways {
         let odd = |_| Failed::Denied(Why::OddKey(name.as_str().to_owned()));
         let (header, text) = match placement {
             Placement::Bearer => (header::AUTHORIZATION, format!("Bearer {}", key.expose())),
-            Placement::Header(header) => {
-                (HeaderName::from_bytes(header.as_bytes()).map_err(|_| Failed::Denied(Why::OddKey(header.clone())))?, key.expose().to_owned())
-            }
+            Placement::Header(header) => (
+                HeaderName::from_bytes(header.as_bytes())
+                    .map_err(|_| Failed::Denied(Why::OddKey(header.clone())))?,
+                key.expose().to_owned(),
+            ),
             Placement::Query(parameter) => {
-                let kept: Vec<(String, String)> =
-                    url.query_pairs().filter(|(name, _)| name != parameter).map(|(a, b)| (a.into(), b.into())).collect();
+                let kept: Vec<(String, String)> = url
+                    .query_pairs()
+                    .filter(|(name, _)| name != parameter)
+                    .map(|(a, b)| (a.into(), b.into()))
+                    .collect();
                 url.query_pairs_mut().clear().extend_pairs(kept).append_pair(parameter, key.expose());
                 return Ok(());
             }
@@ -140,14 +152,18 @@ impl Ways {
     }
 }
 
-async fn whole(body: Outgoing<impl http_body::Body<Data = bytes::Bytes, Error = super::body::Broken> + Unpin>) -> Result<bytes::Bytes, Failed> {
-    body.collect().await.map(|whole| whole.to_bytes()).map_err(|error| match error.downcast::<super::body::Stopped>() {
-        Ok(stopped) => Failed::Stopped(stopped.0),
-        Err(error) => Failed::Far(refusal(
-            RefusalKind::BadRequest,
-            format!("read the request's body: {error}"),
-            "send it whole",
-        )),
+async fn whole(
+    body: Outgoing<impl http_body::Body<Data = bytes::Bytes, Error = super::body::Broken> + Unpin>,
+) -> Result<bytes::Bytes, Failed> {
+    body.collect().await.map(|whole| whole.to_bytes()).map_err(|error| {
+        match error.downcast::<super::body::Stopped>() {
+            Ok(stopped) => Failed::Stopped(stopped.0),
+            Err(error) => Failed::Far(refusal(
+                RefusalKind::BadRequest,
+                format!("read the request's body: {error}"),
+                "send it whole",
+            )),
+        }
     })
 }
 
@@ -164,7 +180,8 @@ fn passed(headers: &HeaderMap) -> HeaderMap {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(',').map(|name| name.trim().to_ascii_lowercase()))
         .collect();
-    let own = |name: &HeaderName| OWN.contains(&name.as_str()) || named.iter().any(|other| other == name.as_str());
+    let own =
+        |name: &HeaderName| OWN.contains(&name.as_str()) || named.iter().any(|other| other == name.as_str());
     let kept = headers.iter().filter(|(name, _)| !own(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
@@ -177,14 +194,24 @@ mod tests {
     fn what_belongs_to_the_connection_stays_here() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("accept", "x"), ("connection", "keep-alive, X-Secret-Hop"), ("x-secret-hop", "y"), ("te", "trailers"),
-            ("upgrade", "websocket"), ("proxy-authorization", "Basic x"), ("host", "h"), ("cookie", "a=b"),
-            ("cookie", "c=d"), ("accept-encoding", "gzip"), ("transfer-encoding", "chunked"), ("expect", "100-continue"),
+            ("accept", "x"),
+            ("connection", "keep-alive, X-Secret-Hop"),
+            ("x-secret-hop", "y"),
+            ("te", "trailers"),
+            ("upgrade", "websocket"),
+            ("proxy-authorization", "Basic x"),
+            ("host", "h"),
+            ("cookie", "a=b"),
+            ("cookie", "c=d"),
+            ("accept-encoding", "gzip"),
+            ("transfer-encoding", "chunked"),
+            ("expect", "100-continue"),
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let passed = super::passed(&headers);
-        let mut left: Vec<_> = passed.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
+        let mut left: Vec<_> =
+            passed.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
         left.sort();
         assert_eq!(left, ["accept: x", "cookie: a=b", "cookie: c=d"]);
     }

@@ -34,7 +34,8 @@ pub struct Near {
 /// What ordinary software reads to find a proxy and the authority behind it.
 pub fn environment() -> impl Iterator<Item = CString> {
     let proxy = format!("http://{}", FACTS.jail.proxy);
-    let proxies = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"].map(|name| (name, proxy.clone()));
+    let proxies =
+        ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"].map(|name| (name, proxy.clone()));
     // OpenSSL and most others; curl; Python's requests; Node; git.
     let files =
         ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"]
@@ -76,9 +77,11 @@ impl Near {
             for connection in &open {
                 let [skill, egress] = connection.waits();
                 let both = [PollFd::new(&connection.skill, skill), PollFd::new(&connection.egress, egress)];
-                fds.extend(both.into_iter().zip([skill, egress]).filter_map(|(fd, flags)| {
-                    (!flags.is_empty()).then_some(fd)
-                }));
+                fds.extend(
+                    both.into_iter()
+                        .zip([skill, egress])
+                        .filter_map(|(fd, flags)| (!flags.is_empty()).then_some(fd)),
+                );
             }
             match poll(&mut fds, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -46,7 +46,10 @@ pub(super) fn coherent(private: &BTreeMap<String, Endpoint>) -> Result<(), (Stri
             return Err((format!("{what}: ca is not an absolute path"), "write the whole path".into()));
         }
         if endpoint.ca.is_some() && url.scheme() != "https" {
-            return Err((format!("{what}: ca has no meaning for http"), "write https:// or leave ca out".into()));
+            return Err((
+                format!("{what}: ca has no meaning for http"),
+                "write https:// or leave ca out".into(),
+            ));
         }
     }
     Ok(())
@@ -61,7 +64,8 @@ mod tests {
     #[test]
     fn an_endpoint_is_a_name_and_an_origin() {
         let parse = |name: &str, lines: &str| {
-            Config::parse(&format!("[skills.private.\"{name}\"]\n{lines}"), Path::new("t")).map_err(|e| e.to_string())
+            Config::parse(&format!("[skills.private.\"{name}\"]\n{lines}"), Path::new("t"))
+                .map_err(|e| e.to_string())
         };
         let good = parse("searxng", "url = \"http://192.168.1.20:8888\"").expect("good");
         assert_eq!(good.skills.private["searxng"].url.port(), Some(8888));

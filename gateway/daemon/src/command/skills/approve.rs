@@ -95,8 +95,10 @@ mod tests {
         let words = |entry: Value| super::words(&serde_json::from_value(entry).expect("an entry"));
         assert_eq!(words(json!({ "host": "api.example.com" })), "api.example.com:443: GET /");
         assert_eq!(
-            words(json!({ "host": "api.example.com", "port": 8443, "methods": ["GET", "POST"], "paths": ["/data"],
-                "secret": "WEATHER_KEY" })),
+            words(
+                json!({ "host": "api.example.com", "port": 8443, "methods": ["GET", "POST"], "paths": ["/data"],
+                "secret": "WEATHER_KEY" })
+            ),
             "api.example.com:8443: GET POST /data, with the key WEATHER_KEY"
         );
         assert!(words(json!({ "host": "api.example.com", "tunnel": true })).contains("unseen"));
