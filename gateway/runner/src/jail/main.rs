@@ -27,7 +27,9 @@ mod root;
 mod copy;
 mod tree;
 mod libraries;
+mod runtime;
 mod lock;
+mod begin;
 
 /// Which of the two processes returns.
 enum Side {
