@@ -43,6 +43,8 @@ pub struct Profile {
     pub bind: Vec<u16>,
     /// TCP ports to connect to; `None` is any, `Some(vec![])` is none.
     pub connect: Option<Vec<u16>>,
+    /// Descriptors that each process may hold open; the role's own bound by default.
+    pub files: Option<u64>,
     /// Which filter of system calls.
     pub role: Role,
     /// Under systemd: doors and the notification socket are paths, so `socket(AF_UNIX)` and `connect` stay allowed.
@@ -140,13 +142,13 @@ pub fn enforce_with(profile: &Profile, evidence: &mut Evidence) -> Result<Report
     let marked = descriptors::close_on_exec();
     let mut layers = vec![descriptors::layer(&marked)];
     // The results of these are not kept: what counts is what the kernel says afterwards.
-    let _read_back = (limits::apply(profile.role), capabilities::drop_all(), limits::not_dumpable());
+    let _read_back = (limits::apply(profile), capabilities::drop_all(), limits::not_dumpable());
     let _read_back = capabilities::no_new_privs();
     layers.extend(landlock::apply(profile));
     let filtered = seccomp::apply(profile);
 
     let now = look()?;
-    layers.extend(limits::layers(profile.role));
+    layers.extend(limits::layers(profile));
     layers.push(capabilities::layer(&now, profile.required));
     layers.push(capabilities::no_new_privs_layer(&now));
     layers.push(seccomp::layer(profile, &filtered, &before, &now));
@@ -161,7 +163,7 @@ pub fn enforce_with(profile: &Profile, evidence: &mut Evidence) -> Result<Report
 }
 
 /// What an operator can do about a layer that is not in force.
-fn mend(layer: &str) -> &'static str {
+pub fn mend(layer: &str) -> &'static str {
     match layer {
         "landlock-fs" | "landlock-tcp" | "landlock-scope" => {
             "boot a kernel of 6.12 or later with `landlock` in its lsm= list (`cat /sys/kernel/security/lsm`)"

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use openclaw_confine::{Inherited, Layer, Profile, Report, Role, enforce, namespaces};
 use openclaw_runner::{
     call::Jailer,
+    cgroup::{self, Cgroups},
     serve::Runner,
     settings::Settings,
     skills::{Ready, Skills},
@@ -45,7 +46,11 @@ fn run() -> anyhow::Result<()> {
 
     let folders = settings.hidden.clone();
     let hidden = namespaces::hide(&folders);
-    let jailer = Jailer::new(open_jail()?);
+    let groups = Cgroups::take();
+    let cgroup = Cgroups::layer(&groups);
+    let systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
+    let limits = limits(&groups);
+    let jailer = Jailer::new(open_jail()?, groups.ok());
     let skills = Skills::load(settings);
     let required = skills.required();
 
@@ -56,12 +61,19 @@ fn run() -> anyhow::Result<()> {
         bind: vec![FACTS.jail.proxy.port()],
         connect: Some(vec![FACTS.jail.proxy.port()]),
         role: Role::Runner,
-        paths: std::env::var_os("NOTIFY_SOCKET").is_some(),
+        paths: systemd,
         ..Profile::default()
     })?;
     report.layers.push(hidden_layer(&folders, &hidden));
+    // A laptop has none, and rlimits and the watchdog hold; the appliance is made to have one.
+    if systemd || jailer.has_cgroups() {
+        report.layers.push(cgroup);
+    }
     if required && !report.complete() {
-        anyhow::bail!("close the folders of the other processes: {:?}; {NAMESPACES}", hidden);
+        let missing = report.layers.iter().find(|layer| !layer.complete);
+        let missing = missing
+            .map(|layer| format!("{}: asked {}, enforced {}", layer.name, layer.asked, layer.enforced));
+        anyhow::bail!("{}; {NAMESPACES}; {}", missing.unwrap_or_default(), cgroup::MEND);
     }
     let trial = match hidden {
         Ok(()) => try_jail(&jailer, required),
@@ -85,7 +97,7 @@ fn run() -> anyhow::Result<()> {
         None => format!("{count} skills"),
         Some(_) => "skills are off".to_owned(),
     };
-    let runner = Runner::new(skills, jailer, egress, report, skills_off, limits());
+    let runner = Runner::new(skills, jailer, egress, report, skills_off, limits);
     keep_watchdog_quiet()?;
     // Without systemd there is nobody to tell.
     let _nobody = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -123,10 +135,10 @@ fn try_jail(jailer: &Jailer, required: bool) -> Result<Report, String> {
         skill: None,
         grants: Vec::new(),
         required,
-        limits: spec::Limits { memory: limits.memory.0, cpu: 1, processes: limits.processes },
+        limits: spec::Limits::of(&limits),
         authority: None,
     };
-    jailer.trial(&Ready { spec, limits, hosts: false })
+    jailer.trial(&Ready { spec, limits, weight: 0, hosts: false })
 }
 
 /// The jail's layers beside the runner's own.
@@ -136,15 +148,17 @@ fn add(report: &mut Report, jail: Report) {
     report.layers.extend(renamed);
 }
 
-fn limits() -> String {
+fn limits(groups: &Result<Cgroups, String>) -> String {
+    let each = match groups {
+        Ok(groups) => groups.words(),
+        Err(why) => format!("no cgroup ({why})"),
+    };
     let every = watch::EVERY.as_millis();
     match watch::works() {
-        true => format!("per process by rlimits, per call by a watchdog every {every} ms; no cgroup"),
-        false => {
-            "per process by rlimits; no cgroup, and this kernel hides process trees (CONFIG_PROC_CHILDREN) \
-                  from the watchdog"
-                .to_owned()
-        }
+        true => format!("per process by rlimits, per call by a watchdog every {every} ms; {each}"),
+        false => format!(
+            "per process by rlimits; {each}; this kernel hides process trees (CONFIG_PROC_CHILDREN) from the watchdog"
+        ),
     }
 }
 

@@ -1,13 +1,17 @@
 //! What the runner is told: its arguments and the few keys of the configuration that concern it.
 //! Never reads a key file or a conversation; the state folder is known only to keep skills out of it.
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, bail};
 use openclaw_wire::{
-    config::{Config, Profile},
+    config::{Config, Profile, Runtime},
     facts::FACTS,
-    id::SkillId,
+    id::{RuntimeName, SkillId},
 };
 
 /// How the runner is called.
@@ -26,8 +30,12 @@ pub struct Settings {
     pub hidden: Vec<PathBuf>,
     /// No grant may touch these: state, skills, programs.
     pub protected: Vec<PathBuf>,
+    /// No interpreter may bring these along: state and configuration.
+    pub secret: Vec<PathBuf>,
     /// Skills that stay off.
     pub disabled: BTreeSet<SkillId>,
+    /// Interpreters that skills may name.
+    pub runtimes: BTreeMap<RuntimeName, Runtime>,
 }
 
 impl Settings {
@@ -47,8 +55,8 @@ impl Settings {
         let state = real(given.state);
         let database = FACTS.state.database.parent().map(|folder| state.join(folder));
         let hidden = [Some(state.join(&FACTS.state.egress)), database].into_iter().flatten().collect();
-        protected.push(state);
-        protected.push(real(given.config));
+        let secret = vec![state, real(given.config)];
+        protected.extend(secret.iter().cloned());
         if let Some(folder) = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from)) {
             protected.push(real(folder));
         }
@@ -58,6 +66,8 @@ impl Settings {
             hidden,
             home: given.home.or(config.skills.home).map(real),
             protected,
+            secret,
+            runtimes: config.skills.runtime,
             disabled: config.skills.disabled.into_iter().collect(),
         })
     }

@@ -26,9 +26,17 @@ fn main() {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).expect("a task");
     let task: Task = serde_json::from_str(&text).expect("a task");
-    let arguments = &task.arguments;
+    let said = match task.arguments["each"].as_array() {
+        Some(each) => each.iter().map(act).collect(),
+        None => act(&task.arguments),
+    };
+    let answer = serde_json::to_string(&Answer::Text(said.to_string())).expect("plain data");
+    println!("{answer}");
+}
+
+fn act(arguments: &Value) -> Value {
     let word = |name: &str| arguments[name].as_str().unwrap_or_default();
-    let said = match word("act") {
+    match word("act") {
         "fetch" => told(fetch(arguments)),
         "proxy" => told(proxy(word("bytes").as_bytes())),
         "connect" => {
@@ -40,9 +48,7 @@ fn main() {
         "run" => told(run(arguments)),
         "many" => told(many(arguments)),
         other => json!({ "error": format!("the prober knows no {other:?}") }),
-    };
-    let answer = serde_json::to_string(&Answer::Text(said.to_string())).expect("plain data");
-    println!("{answer}");
+    }
 }
 
 fn told(result: io::Result<Value>) -> Value {

@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    io,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -20,7 +21,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use openclaw_wire::egress::{Denial, REFUSED, Refusal};
 use rustls::ServerConfig;
-use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::UnixStream,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +37,8 @@ use super::{
 const BUFFER: usize = 64 << 10;
 /// Headers of a request.
 const HEADERS: usize = 100;
+/// The first byte of TLS (RFC 8446, section 5.1: a handshake record).
+const TLS: u8 = 22;
 /// TLS with the jail, or the first bytes of a tunnel.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -160,15 +166,32 @@ impl Jail {
         }
     }
 
-    /// TLS with the skill, and the requests inside.
+    /// What follows a CONNECT: TLS with the skill and the requests inside; or requests in clear, as some software sends them
+    /// through a proxy too.
     async fn seen(self, upgraded: Upgraded, place: Place, config: Arc<ServerConfig>) {
-        let accept = TlsAcceptor::from(config).accept(TokioIo::new(upgraded));
+        let (mut read, write) = tokio::io::split(TokioIo::new(upgraded));
+        let mut first = [0];
+        let Ok(Ok(1)) = tokio::time::timeout(HANDSHAKE, read.read(&mut first)).await else { return };
+        let stream = tokio::io::join(io::Cursor::new(first).chain(read), write);
+        if first[0] != TLS {
+            return self.requests(stream, place, false).await;
+        }
+        let accept = TlsAcceptor::from(config).accept(stream);
         // A skill that does not trust the authority ends here, and its own error says so.
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, accept).await else { return };
+        self.requests(stream, place, true).await;
+    }
+
+    async fn requests(self, stream: impl AsyncRead + AsyncWrite + Unpin, place: Place, tls: bool) {
         let jail = self.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let (jail, place) = (jail.clone(), place.clone());
-            async move { Ok::<_, Infallible>(jail.inner(&place, request).await) }
+            async move {
+                Ok::<_, Infallible>(match tls || place.private().is_some() {
+                    true => jail.inner(&place, request).await,
+                    false => jail.denied(&Why::Plain(place)),
+                })
+            }
         });
         let mut connection = pin!(server().serve_connection(TokioIo::new(stream), service));
         tokio::select! {

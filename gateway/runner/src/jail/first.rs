@@ -2,7 +2,6 @@
 //! kernel kills whatever is left in its pid namespace.
 
 use std::{
-    ffi::CString,
     io::{Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
@@ -17,7 +16,7 @@ use openclaw_runner::spec::{Said, Spec};
 use openclaw_wire::frame;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
-use crate::{forward, lock, root};
+use crate::{begin, forward, lock, root};
 
 /// Why the skill was not started.
 #[derive(Debug, thiserror::Error)]
@@ -63,20 +62,13 @@ fn live(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> Result<i32, 
 
 /// Forks and becomes the skill. Returns when the program has been entered.
 fn start(spec: &Spec, program: OwnedFd, evidence: &mut Evidence) -> anyhow::Result<Pid> {
+    let (args, environment) = begin::with(spec).context("make the skill's arguments")?;
     let (mut failed, mut report) = UnixStream::pair().context("make a socket pair")?;
     let Some(skill) = process::fork(evidence).context("fork the skill")? else {
         drop(failed);
         let error = match lock::hold(spec) {
             Err(error) => error.to_string(),
-            Ok(()) => {
-                let args = [CString::from(c"skill")];
-                let mut environment =
-                    [c"PATH=/skill/bin", c"HOME=/tmp", c"LANG=C.UTF-8"].map(CString::from).to_vec();
-                if spec.authority.is_some() {
-                    environment.extend(forward::environment());
-                }
-                process::execute(program.as_fd(), &args, &environment).to_string()
-            }
+            Ok(()) => process::execute(program.as_fd(), &args, &environment).to_string(),
         };
         // The other end learns it, and this process has nothing left to do but to end.
         let _told = report.write_all(error.as_bytes());

@@ -2,7 +2,6 @@
 //! thread of the first process; understands nothing of what it carries, and decides nothing.
 
 use std::{
-    ffi::CString,
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::{
@@ -32,7 +31,7 @@ pub struct Near {
 }
 
 /// What ordinary software reads to find a proxy and the authority behind it.
-pub fn environment() -> impl Iterator<Item = CString> {
+pub fn environment() -> impl Iterator<Item = Vec<u8>> {
     let proxy = format!("http://{}", FACTS.jail.proxy);
     let proxies =
         ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"].map(|name| (name, proxy.clone()));
@@ -43,7 +42,7 @@ pub fn environment() -> impl Iterator<Item = CString> {
     // Node asks for the proxy only when it is told to.
     let node = [("NODE_USE_ENV_PROXY", "1".to_owned())];
     let all = proxies.into_iter().chain(files).chain(node);
-    all.map(|(name, value)| CString::new(format!("{name}={value}")).expect("made of names and paths"))
+    all.map(|(name, value)| format!("{name}={value}").into_bytes())
 }
 
 /// Switches the loopback on and listens there; before the lock down.

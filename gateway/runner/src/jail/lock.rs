@@ -4,7 +4,7 @@
 use std::io;
 
 use anyhow::bail;
-use openclaw_confine::{Evidence, Profile, Report, Role, enforce_with, landlock_version};
+use openclaw_confine::{Evidence, Profile, Report, Role, enforce_with, landlock_version, mend};
 use openclaw_runner::spec::Spec;
 use openclaw_wire::facts::FACTS;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -25,6 +25,7 @@ pub fn down(spec: &Spec, root: &Root, evidence: &mut Evidence) -> anyhow::Result
             write: root.write.clone(),
             execute: root.execute.clone(),
             connect: Some(spec.authority.iter().map(|_| FACTS.jail.proxy.port()).collect()),
+            files: Some(spec.limits.files.into()),
             role: Role::Jail,
             ..Profile::default()
         },
@@ -34,7 +35,15 @@ pub fn down(spec: &Spec, root: &Root, evidence: &mut Evidence) -> anyhow::Result
     // socket at all, namespaces of its own.
     let elsewhere = |name: &str| name.starts_with("landlock-") && version < 6;
     match report.layers.iter().find(|layer| !layer.complete && !elsewhere(&layer.name)) {
-        Some(layer) => bail!("{}: asked {}, enforced {}", layer.name, layer.asked, layer.enforced),
+        Some(layer) => {
+            bail!(
+                "{}: asked {}, enforced {}; mend: {}",
+                layer.name,
+                layer.asked,
+                layer.enforced,
+                mend(&layer.name)
+            )
+        }
         None => Ok(report),
     }
 }
@@ -47,6 +56,8 @@ pub fn hold(spec: &Spec) -> io::Result<()> {
         // more than they use. Twice the limit, because thread stacks count in full; the watchdog counts what is used.
         (Resource::Data, limits.memory.saturating_mul(2)),
         (Resource::Stack, 8 << 20),
+        // One file. The watchdog counts what all of them take.
+        (Resource::Fsize, limits.disk),
         // More than asked: the jail's own two processes are counted, and the thread of its way out. The kernel exempts
         // the host's root.
         (Resource::Nproc, u64::from(limits.processes) + 2 + u64::from(spec.authority.is_some())),

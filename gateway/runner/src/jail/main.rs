@@ -24,8 +24,10 @@ mod root;
 mod copy;
 mod tree;
 mod libraries;
+mod runtime;
 mod lock;
 mod forward;
+mod begin;
 
 /// Which of the two processes returns.
 enum Side {

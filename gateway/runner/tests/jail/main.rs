@@ -9,8 +9,10 @@ mod probe;
 mod escape;
 mod limits;
 mod life;
+mod runtimes;
+mod cgroups;
 
-use std::{fs, path::Path, time::Instant};
+use std::{fs, io::Read, path::Path, time::Instant};
 
 use openclaw_confine::spawn::Identity;
 use rig::{Rig, Setup, skill};
@@ -32,6 +34,10 @@ const CASES: &[Case] = &[
     ("cancelled", life::cancelled),
     ("refusals", life::refusals),
     ("a_racing_link_wins_nothing", escape::a_racing_link_wins_nothing),
+    ("runtime_shell", runtimes::shell),
+    ("runtime_python", runtimes::python),
+    ("runtime_node", runtimes::node),
+    ("runtime_unlisted", runtimes::unlisted),
     ("many_calls", life::many_calls),
 ];
 
@@ -39,6 +45,7 @@ const CASES: &[Case] = &[
 const ORDINARY: &[Case] = &[("process_limit", limits::process_limit)];
 
 fn more_skills(root: &Path) {
+    runtimes::prepare(root);
     for (name, grant) in [
         ("missing", "~/nowhere"),
         ("linked", "~/link"),
@@ -87,6 +94,12 @@ fn main() {
         let (call, errno, program) = (next(), next(), next());
         return launch_without(&call, &errno, &program, args);
     }
+    if args.next_if(|arg| arg == "--when-told").is_some() {
+        std::io::stdin().read_exact(&mut [0]).unwrap();
+        let program = args.next().unwrap();
+        let error = std::os::unix::process::CommandExt::exec(std::process::Command::new(&program).args(args));
+        panic!("{program}: {error}");
+    }
     let only: Vec<String> = args.filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part.as_str()));
     // Hundreds of calls with few descriptors: a leak of one each would be noticed.
@@ -119,6 +132,12 @@ fn main() {
         check(who, "the_runner_is_killed", &mut || life::the_runner_is_killed(setup));
         check(who, "a_missing_layer_turns_skills_off", &mut || life::a_missing_layer_turns_skills_off(setup));
         check(who, "production", &mut || life::production(setup));
+        check(who, "production_under_systemd_wants_one", &mut || {
+            cgroups::production_under_systemd_wants_one(setup)
+        });
+        if setup.identity.is_some() {
+            check(who, "a_leaf_for_each_call", &mut || cgroups::a_leaf_for_each_call(setup));
+        }
     }
     assert_eq!(failed, 0, "{failed} cases failed");
 }
