@@ -41,12 +41,12 @@ impl Inbox for Arc<Engine> {
 
 impl Engine {
     async fn take_in(self: &Arc<Self>, known: Vec<(Lane, Update, Bytes)>) -> Result<(), StoreError> {
+        let _storing = self.bursts.enter();
         let (now, known) = (now(), Arc::new(known));
         let stored = Arc::clone(&known);
         let rows = self.store.write(move |tx| {
-            let accept = |(lane, update, body): &(Lane, Update, Bytes)| {
-                inbox::accept(tx, lane, update.id, body, now)
-            };
+            let accept =
+                |(lane, update, body): &(Lane, Update, Bytes)| inbox::accept(tx, lane, update.id, body, now);
             stored.iter().map(accept).collect::<rusqlite::Result<Vec<_>>>()
         });
         let rows = rows.await?;
