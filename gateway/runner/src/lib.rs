@@ -3,7 +3,7 @@
 //!
 //! In the order of a call: [`serve`] takes it, [`skills`] finds the skill and its folders, [`call`] starts a jail
 //! ([`running`]) in a [`cgroup`] and waits, [`watch`] and [`disk`] measure it, [`verdict`] says what its end means. `skill-jail` (`src/jail/`) is what
-//! becomes the skill; [`spec`] is what it is told.
+//! becomes the skill; [`spec`] is what it is told. [`drill`] attacks a jail and says whether it held.
 
 pub mod settings;
 pub mod serve;
@@ -15,4 +15,5 @@ pub mod watch;
 pub mod disk;
 pub mod verdict;
 pub mod spec;
+pub mod drill;
 pub mod pass;

@@ -13,6 +13,7 @@ use openclaw_confine::{Inherited, Layer, Profile, Report, Role, enforce, namespa
 use openclaw_runner::{
     call::Jailer,
     cgroup::{self, Cgroups},
+    drill,
     serve::Runner,
     settings::Settings,
     skills::{Ready, Skills},
@@ -24,6 +25,16 @@ use rustix::fs::OFlags;
 use sd_notify::NotifyState;
 
 fn main() -> ExitCode {
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    match args.iter().map(String::as_str).next() {
+        // Neither is the runner: the operator's drill, and what it runs in its jails.
+        Some("--drill") => {
+            return drill::main(|groups| Ok(Jailer::new(open_jail()?, groups)));
+        }
+        Some(drill::PROBE) => return drill::probe::main(&args[1..]),
+        _ => {}
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -127,7 +138,13 @@ fn open_jail() -> anyhow::Result<OwnedFd> {
 /// Builds a jail around nothing: what it lacks, every call would lack.
 fn try_jail(jailer: &Jailer, required: bool) -> Result<Report, String> {
     let limits = skill::Limits::default();
-    let spec = Spec { skill: None, grants: Vec::new(), required, limits: spec::Limits::of(&limits) };
+    let spec = Spec {
+        skill: None,
+        grants: Vec::new(),
+        required,
+        limits: spec::Limits::of(&limits),
+        without: Vec::new(),
+    };
     jailer.trial(&Ready { spec, limits, weight: 0 })
 }
 

@@ -99,6 +99,7 @@ impl Skills {
             grants,
             required: self.settings.required,
             limits: spec::Limits::of(&limits),
+            without: Vec::new(),
         };
         Ok(Ready {
             spec,

@@ -127,8 +127,13 @@ mod tests {
     fn ready() -> Ready {
         let limits = Limits::default();
         let grant = Grant { name: "~/a".into(), host: "/h/a".into(), inside: "/files/a".into(), write: true };
-        let spec =
-            Spec { skill: None, grants: vec![grant], required: false, limits: spec::Limits::of(&limits) };
+        let spec = Spec {
+            skill: None,
+            grants: vec![grant],
+            required: false,
+            limits: spec::Limits::of(&limits),
+            without: Vec::new(),
+        };
         Ready { spec, limits, weight: 0 }
     }
 
