@@ -53,6 +53,8 @@ fn run() -> anyhow::Result<()> {
     let entry = Entry::from_fd(gateway).context("use the gateway's socket")?;
     drop(inherited);
 
+    // Before this process gives anything up, because a drill shows first what works where nothing stops it.
+    let drilled = if settings.drill { drill::as_child() } else { Ok(()) };
     let folders = settings.hidden.clone();
     let hidden = namespaces::hide(&folders);
     let groups = Cgroups::take();
@@ -89,7 +91,7 @@ fn run() -> anyhow::Result<()> {
     let skills_off = match trial {
         Ok(jail) => {
             add(&mut report, jail);
-            None
+            drilled.err()
         }
         Err(why) => Some(why),
     };

@@ -228,6 +228,7 @@ mod tests {
             hidden: Vec::new(),
             protected: vec![root.join(protected)],
             secret: vec![root.join("state")],
+            drill: false,
             runtimes: Default::default(),
             disabled: ["off".parse().expect("id")].into_iter().collect::<BTreeSet<_>>(),
         })

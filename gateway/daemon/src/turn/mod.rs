@@ -17,6 +17,7 @@ mod recover;
 mod owner;
 mod terminal;
 mod letters;
+mod skills;
 
 use std::{
     collections::HashMap,
@@ -87,6 +88,8 @@ pub struct Engine {
     frozen: AtomicBool,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
     told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
+    /// Skills that are off.
+    switches: Mutex<skills::Switches>,
     /// Somebody answered a question.
     answered: Notify,
     stopping: CancellationToken,
@@ -121,6 +124,7 @@ impl Engine {
         let owners = parts.store.read(pairing::owners)?;
         let frozen = parts.store.read(history::frozen)?.is_some();
         let access = Access::new(&parts.config.access, owners);
+        let switches = skills::Switches::read(&parts.store)?;
         let turns = Semaphore::new(parts.config.turn.concurrent);
         Ok(Arc::new(Self {
             store: parts.store,
@@ -137,6 +141,7 @@ impl Engine {
             turns,
             frozen: AtomicBool::new(frozen),
             told: Mutex::default(),
+            switches: Mutex::new(switches),
             answered: Notify::new(),
             stopping,
             runtime: Handle::current(),

@@ -13,7 +13,12 @@ mod processes;
 mod race;
 mod scene;
 
-use std::{collections::BTreeMap, io::Write, process::ExitCode, time::Instant};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
 
 use openclaw_confine::Barrier;
 use openclaw_wire::{
@@ -51,6 +56,23 @@ pub fn main(jailer: impl FnOnce(Option<Cgroups>) -> anyhow::Result<Jailer>) -> E
     match printed.is_ok() && failed.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    }
+}
+
+/// Has a process of its own hold a drill; an error says what got through.
+pub fn as_child() -> Result<(), String> {
+    let held = || -> anyhow::Result<Vec<String>> {
+        let own = std::env::current_exe()?;
+        let output = Command::new(own).arg("--drill").stdin(Stdio::null()).stderr(Stdio::null()).output()?;
+        Ok(serde_json::from_slice::<Drill>(&output.stdout)?.failed())
+    };
+    match held() {
+        Ok(failed) if failed.is_empty() => Ok(()),
+        Ok(failed) => Err(format!(
+            "the drill failed ({}); mend: `openclaw security drill` shows each probe",
+            failed.iter().take(5).cloned().collect::<Vec<_>>().join("; ")
+        )),
+        Err(error) => Err(format!("the drill could not be held: {error:#}")),
     }
 }
 
