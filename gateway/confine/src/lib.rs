@@ -12,6 +12,8 @@ pub mod namespaces;
 pub mod mounts;
 pub mod process;
 pub mod memory;
+pub mod attempt;
+mod barrier;
 mod status;
 mod descriptors;
 mod limits;
@@ -24,7 +26,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::{inherited::Inherited, landlock::version as landlock_version, status::Evidence};
+pub use crate::{
+    barrier::Barrier, inherited::Inherited, landlock::version as landlock_version, status::Evidence,
+};
 
 /// What a process asks the kernel to take from it.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +53,8 @@ pub struct Profile {
     pub role: Role,
     /// Under systemd: doors and the notification socket are paths, so `socket(AF_UNIX)` and `connect` stay allowed.
     pub paths: bool,
+    /// Barriers that the drill leaves out to test the others; empty everywhere else.
+    pub without: Vec<Barrier>,
 }
 
 /// The seccomp allowlist of each kind of process.
@@ -142,10 +148,22 @@ pub fn enforce_with(profile: &Profile, evidence: &mut Evidence) -> Result<Report
     let marked = descriptors::close_on_exec();
     let mut layers = vec![descriptors::layer(&marked)];
     // The results of these are not kept: what counts is what the kernel says afterwards.
-    let _read_back = (limits::apply(profile), capabilities::drop_all(), limits::not_dumpable());
-    let _read_back = capabilities::no_new_privs();
-    layers.extend(landlock::apply(profile));
-    let filtered = seccomp::apply(profile);
+    let with = |barrier| !profile.without.contains(&barrier);
+    if with(Barrier::Rlimits) {
+        let _read_back = limits::apply(profile);
+    }
+    let _read_back = match with(Barrier::Capabilities) {
+        true => capabilities::drop_all(),
+        false => capabilities::keep_all(),
+    };
+    let _read_back = (limits::not_dumpable(), capabilities::no_new_privs());
+    if with(Barrier::Landlock) {
+        layers.extend(landlock::apply(profile));
+    }
+    let filtered = match with(Barrier::Seccomp) {
+        true => seccomp::apply(profile),
+        false => Err(std::io::Error::other("left out by the drill")),
+    };
 
     let now = look()?;
     layers.extend(limits::layers(profile));

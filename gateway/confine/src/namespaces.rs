@@ -41,7 +41,10 @@ pub fn jail() -> io::Result<()> {
             | UnshareFlags::NEWIPC
             | UnshareFlags::NEWUTS
             | UnshareFlags::NEWCGROUP,
-    )
+    )?;
+    // No further one below it, beside what the filter says; where this cannot be written the filter is what holds.
+    let _read_only = fs::write("/proc/sys/user/max_user_namespaces", "0");
+    Ok(())
 }
 
 /// Switches the loopback interface of this process's network namespace on. Needs `CAP_NET_ADMIN` there, which a jail has

@@ -115,6 +115,7 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
         policy::ask::MIGRATION,
         skill::calls::MIGRATION,
         outbox::rows::MIGRATION,
+        skill::standing::MIGRATION,
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
@@ -175,6 +176,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let engine = Engine::new(parts, stop.clone())?;
     engine.recover().await?;
     tasks.spawn(Arc::clone(&engine).tidy());
+    tasks.spawn(Arc::clone(&engine).watch_skills());
     tasks.spawn(Arc::clone(&engine).hear(outbox_events));
 
     let secrets = Arc::new(Secrets::default());

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use openclaw_confine::Report;
+use openclaw_confine::{Barrier, Report};
 use openclaw_wire::{
     runner::{Failure, Outcome, Task},
     skill::Limits,
@@ -72,7 +72,8 @@ impl Jailer {
     ) -> Outcome {
         let limits = &ready.limits;
         let mut heard = Heard::default();
-        let leaf = match self.groups.as_ref().map(|groups| groups.leaf(limits, ready.weight)).transpose() {
+        let groups = self.groups.as_ref().filter(|_| ready.spec.with(Barrier::Watchdog));
+        let leaf = match groups.map(|groups| groups.leaf(limits, ready.weight)).transpose() {
             Ok(leaf) => leaf,
             Err(error) => return failed(Failure::NoJail, format!("make the call's cgroup: {error}")),
         };
@@ -80,7 +81,7 @@ impl Jailer {
             Ok(jail) => jail,
             Err(error) => return failed(Failure::NoJail, format!("start the jail: {error}")),
         };
-        let end = attend(&mut jail, limits, gateway, &mut heard, started);
+        let end = attend(&mut jail, ready, gateway, &mut heard, started);
         // Also when the skill ended by itself: then this is nothing, the first process ends with it.
         if matches!(end, End::Failed(..)) {
             jail.kill();
@@ -108,11 +109,13 @@ impl Jailer {
 /// Waits until the skill ends or has to be ended.
 fn attend(
     jail: &mut Running,
-    limits: &Limits,
+    ready: &Ready,
     gateway: Option<&UnixStream>,
     heard: &mut Heard,
     started: impl FnOnce(Report),
 ) -> End {
+    let limits = &ready.limits;
+    let watched = ready.spec.with(Barrier::Watchdog);
     let mut started = Some(started);
     let mut deadline = Instant::now() + BUILD;
     let mut next_look = Instant::now();
@@ -127,7 +130,7 @@ fn attend(
                 false => End::Failed(Failure::NoJail, "the jail was not built in time".into()),
             };
         }
-        if running && now >= next_look {
+        if running && watched && now >= next_look {
             let mut usage = watch::usage(jail.first());
             usage.cpu = usage.cpu.saturating_sub(before);
             if written.add(std::mem::take(&mut usage.written), jail.first()) > limits.disk.0 {
@@ -138,7 +141,7 @@ fn attend(
             }
             next_look = now + watch::EVERY;
         }
-        let until = if running { next_look.min(deadline) } else { deadline };
+        let until = if running && watched { next_look.min(deadline) } else { deadline };
         let event = match jail.wait(until.saturating_duration_since(Instant::now()), gateway) {
             Ok(event) => event,
             Err(error) => return End::Failed(Failure::NoJail, format!("wait for the jail: {error}")),

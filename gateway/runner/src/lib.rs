@@ -3,8 +3,8 @@
 //!
 //! In the order of a call: [`serve`] takes it, [`skills`] finds the skill and its folders, [`way`] gets its way out from
 //! egress if its manifest names hosts, [`call`] starts a jail ([`running`]) in a [`cgroup`] and waits, [`watch`] and [`disk`]
-//! measure it, [`verdict`] says what its end means. `skill-jail` (`src/jail/`) is what
-//! becomes the skill; [`spec`] is what it is told.
+//! measure it, [`verdict`] says what its end means. `skill-jail` (`src/jail/`) is what becomes the skill; [`spec`] is what it
+//! is told. [`drill`] attacks a jail and says whether it held.
 
 pub mod settings;
 pub mod serve;
@@ -17,3 +17,4 @@ pub mod disk;
 pub mod verdict;
 pub mod spec;
 pub mod way;
+pub mod drill;

@@ -13,6 +13,7 @@ use openclaw_confine::{Inherited, Layer, Profile, Report, Role, enforce, namespa
 use openclaw_runner::{
     call::Jailer,
     cgroup::{self, Cgroups},
+    drill,
     serve::Runner,
     settings::Settings,
     skills::{Ready, Skills},
@@ -25,6 +26,16 @@ use rustix::fs::OFlags;
 use sd_notify::NotifyState;
 
 fn main() -> ExitCode {
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    match args.iter().map(String::as_str).next() {
+        // Neither is the runner: the operator's drill, and what it runs in its jails.
+        Some("--drill") => {
+            return drill::main(|groups| Ok(Jailer::new(open_jail()?, groups)));
+        }
+        Some(drill::PROBE) => return drill::probe::main(&args[1..]),
+        _ => {}
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -44,6 +55,8 @@ fn run() -> anyhow::Result<()> {
     let egress = Egress::new(inherited.take_fd("egress"));
     drop(inherited);
 
+    // Before this process gives anything up, because a drill shows first what works where nothing stops it.
+    let drilled = if settings.drill { drill::as_child() } else { Ok(()) };
     let folders = settings.hidden.clone();
     let hidden = namespaces::hide(&folders);
     let groups = Cgroups::take();
@@ -82,7 +95,7 @@ fn run() -> anyhow::Result<()> {
     let skills_off = match trial {
         Ok(jail) => {
             add(&mut report, jail);
-            None
+            drilled.err()
         }
         Err(why) => Some(why),
     };
@@ -137,6 +150,7 @@ fn try_jail(jailer: &Jailer, required: bool) -> Result<Report, String> {
         required,
         limits: spec::Limits::of(&limits),
         authority: None,
+        without: Vec::new(),
     };
     jailer.trial(&Ready { spec, limits, weight: 0, hosts: false })
 }

@@ -34,6 +34,8 @@ pub struct Settings {
     pub secret: Vec<PathBuf>,
     /// Skills that stay off.
     pub disabled: BTreeSet<SkillId>,
+    /// A drill comes first.
+    pub drill: bool,
     /// Interpreters that skills may name.
     pub runtimes: BTreeMap<RuntimeName, Runtime>,
 }
@@ -67,6 +69,7 @@ impl Settings {
             home: given.home.or(config.skills.home).map(real),
             protected,
             secret,
+            drill: config.skills.drill_at_start,
             runtimes: config.skills.runtime,
             disabled: config.skills.disabled.into_iter().collect(),
         })

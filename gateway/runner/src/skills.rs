@@ -102,6 +102,7 @@ impl Skills {
             required: self.settings.required,
             limits: spec::Limits::of(&limits),
             authority: None,
+            without: Vec::new(),
         };
         Ok(Ready {
             spec,
@@ -231,6 +232,7 @@ mod tests {
             hidden: Vec::new(),
             protected: vec![root.join(protected)],
             secret: vec![root.join("state")],
+            drill: false,
             runtimes: Default::default(),
             disabled: ["off".parse().expect("id")].into_iter().collect::<BTreeSet<_>>(),
         })

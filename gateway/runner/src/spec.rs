@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use openclaw_confine::Barrier;
 use serde::{Deserialize, Serialize};
 
 /// Name under which `skill-jail` finds its end of the socket pair.
@@ -35,6 +36,15 @@ pub struct Spec {
     pub limits: Limits,
     /// Certificate authority of its way out, as PEM; `None` when it has no way out.
     pub authority: Option<String>,
+    /// Barriers that the drill leaves out, to show that the others hold; for a skill always empty.
+    pub without: Vec<Barrier>,
+}
+
+impl Spec {
+    /// Whether this barrier is built.
+    pub fn with(&self, barrier: Barrier) -> bool {
+        !self.without.contains(&barrier)
+    }
 }
 
 /// A skill and what was approved of it.

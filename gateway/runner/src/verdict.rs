@@ -133,6 +133,7 @@ mod tests {
             required: false,
             limits: spec::Limits::of(&limits),
             authority: None,
+            without: Vec::new(),
         };
         Ready { spec, limits, weight: 0, hosts: false }
     }

@@ -20,6 +20,7 @@ pub mod status;
 pub mod doctor;
 pub mod config;
 pub mod skills;
+pub mod security;
 
 use place::Place;
 
@@ -65,9 +66,12 @@ enum Verb {
     Unfreeze,
     /// What is wrong, why it matters, and the command that mends it
     Doctor(JsonArgs),
-    /// What skills may do: check a folder before you trust it
+    /// Skills: what each may do, switch them, run one, look at what ran
     #[command(subcommand)]
     Skills(skills::SkillsVerb),
+    /// Attack the jails of this machine, to see that they hold
+    #[command(subcommand)]
+    Security(security::SecurityVerb),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -133,6 +137,7 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Status(args) => status::status(&args, place),
         Verb::Doctor(args) => doctor::doctor(place, args.json),
         Verb::Skills(verb) => skills::skills(&verb, place),
+        Verb::Security(verb) => security::security(&verb, place),
         Verb::Config(verb) => config::config(&verb, place),
     }
 }

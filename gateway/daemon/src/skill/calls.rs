@@ -1,6 +1,7 @@
 //! Tool calls as rows: `started` before anything runs, finished with its result. After a crash the row says whether a
 //! call may have happened.
 
+use openclaw_wire::admin::SkillCall;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 /// The stage's table.
@@ -44,11 +45,36 @@ pub fn start(
 }
 
 /// Records the result.
-pub fn finish(transaction: &Transaction<'_>, id: &str, result: &str, now: i64) -> rusqlite::Result<()> {
+pub fn finish(
+    transaction: &Transaction<'_>,
+    id: &str,
+    result: &str,
+    failed: bool,
+    now: i64,
+) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("UPDATE call SET finished = ?2, result = ?3 WHERE id = ?1")?
-        .execute(params![id, now, result])?;
+        .prepare_cached("UPDATE call SET finished = ?2, result = ?3, failed = ?4 WHERE id = ?1")?
+        .execute(params![id, now, result, failed])?;
     Ok(())
+}
+
+/// The last calls, newest first, without anything that was said.
+pub fn recent(connection: &Connection, skill: Option<&str>, most: u32) -> rusqlite::Result<Vec<SkillCall>> {
+    connection
+        .prepare_cached(
+            "SELECT skill, tool, started, finished, failed FROM call WHERE ?1 IS NULL OR skill = ?1 \
+             ORDER BY started DESC, rowid DESC LIMIT ?2",
+        )?
+        .query_map(params![skill, most], |row| {
+            Ok(SkillCall {
+                skill: row.get(0)?,
+                tool: row.get(1)?,
+                started: row.get(2)?,
+                finished: row.get(3)?,
+                failed: row.get(4)?,
+            })
+        })?
+        .collect()
 }
 
 /// What is known of a call.
@@ -92,7 +118,7 @@ mod tests {
         assert!(start(&transaction, "c", 1, "s", "t", 0).expect("start"));
         assert_eq!(state(&transaction, "c").expect("state"), State::Started);
         assert!(!start(&transaction, "c", 1, "s", "t", 0).expect("start"), "a second start");
-        finish(&transaction, "c", "r", 1).expect("finish");
+        finish(&transaction, "c", "r", false, 1).expect("finish");
         assert_eq!(state(&transaction, "c").expect("state"), State::Finished("r".into()));
     }
 }

@@ -6,6 +6,7 @@ mod words;
 mod catalog;
 pub mod calls;
 mod way;
+pub mod standing;
 mod execute;
 
 pub use catalog::{Catalog, Found};

@@ -18,6 +18,7 @@ mod recover;
 mod owner;
 mod terminal;
 mod letters;
+mod skills;
 
 use std::{
     collections::HashMap,
@@ -91,6 +92,8 @@ pub struct Engine {
     told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
     /// When the owner was last told of what a skill tried. Bounded by `owner`.
     denied: Mutex<HashMap<String, std::time::Instant>>,
+    /// Skills that are off.
+    switches: Mutex<skills::Switches>,
     /// Somebody answered a question.
     answered: Notify,
     stopping: CancellationToken,
@@ -125,6 +128,7 @@ impl Engine {
         let owners = parts.store.read(pairing::owners)?;
         let frozen = parts.store.read(history::frozen)?.is_some();
         let access = Access::new(&parts.config.access, owners);
+        let switches = skills::Switches::read(&parts.store)?;
         let turns = Semaphore::new(parts.config.turn.concurrent);
         Ok(Arc::new(Self {
             store: parts.store,
@@ -143,6 +147,7 @@ impl Engine {
             frozen: AtomicBool::new(frozen),
             told: Mutex::default(),
             denied: Mutex::default(),
+            switches: Mutex::new(switches),
             answered: Notify::new(),
             stopping,
             runtime: Handle::current(),

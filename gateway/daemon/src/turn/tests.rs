@@ -79,6 +79,7 @@ impl World {
             policy::ask::MIGRATION,
             skill::calls::MIGRATION,
             outbox::rows::MIGRATION,
+            skill::standing::MIGRATION,
         ];
         let store = Store::open(&dir.join("db"), &migrations).expect("store");
         std::fs::create_dir_all(dir.join("skills/s")).expect("folder");

@@ -171,7 +171,7 @@ impl Desk<'_> {
 
     /// One model call; its answer is pushed. `Err(None)` when the time is up.
     async fn ask(&mut self, last: bool) -> Result<Stop, Option<ModelError>> {
-        let tools = self.engine.catalog.tools().map(|tool| ToolSpec {
+        let tools = self.engine.tools().map(|tool| ToolSpec {
             name: tool.name.as_str().to_owned(),
             description: tool.description.clone(),
             schema: tool.arguments.clone(),
@@ -252,11 +252,9 @@ impl Desk<'_> {
         if let Some(invalid) = &call.invalid {
             return refuse(invalid.reason.clone());
         }
-        let Some(found) = self.engine.catalog.find(&call.name) else {
-            return refuse(format!(
-                "There is no tool of the name {:?}.",
-                call.name.chars().take(64).collect::<String>()
-            ));
+        let found = match self.engine.tool(&call.name) {
+            Ok(found) => found,
+            Err(why) => return refuse(why),
         };
         if let Err(error) = found.validate(&call.arguments) {
             return refuse(error);
@@ -307,8 +305,7 @@ impl Desk<'_> {
         }
         self.reply.tool(&call.name);
         let started = Instant::now();
-        let hosts = found.skill.manifest.as_ref().map_or(&[][..], |manifest| &manifest.permissions.hosts);
-        let output = self.engine.executor.run(grant, hosts, self.stop).await;
+        let output = self.engine.executor.run(grant, found.hosts(), self.stop).await;
         let (output, label) = output.into_labelled(Label::returned(&skill, &call.id));
         info!(row, call = id, %skill, error = output.is_error, elapsed_ms = started.elapsed().as_millis() as u64, "ran a tool");
         self.engine.denied(self.lane, &output.denials).await;
@@ -319,8 +316,8 @@ impl Desk<'_> {
             is_error: output.is_error,
         };
         let stored = serde_json::to_string(&result).unwrap_or_default();
-        let at = now();
-        self.engine.store.write(move |tx| calls::finish(tx, &id, &stored, at)).await?;
+        let (at, failed) = (now(), output.is_error);
+        self.engine.store.write(move |tx| calls::finish(tx, &id, &stored, failed, at)).await?;
         Ok((result, label))
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use openclaw_confine::{Evidence, process};
+use openclaw_confine::{Barrier, Evidence, process};
 use openclaw_runner::spec::{Said, Spec};
 use openclaw_wire::frame;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
@@ -44,7 +44,10 @@ pub fn run(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> ExitCode 
 fn live(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> Result<i32, Trouble> {
     let mut evidence = Evidence::open().context("open /proc/self/status")?;
     rustix::process::setsid().context("begin a session")?;
-    let root = root::build(spec)?;
+    let root = match spec.with(Barrier::Namespaces) && spec.with(Barrier::Mounts) {
+        true => root::build(spec)?,
+        false => root::none(spec)?,
+    };
     let way = way.map(forward::listen).transpose()?;
     let report = lock::down(spec, &root, &mut evidence)?;
     let Some(program) = root.program else {
@@ -66,6 +69,11 @@ fn start(spec: &Spec, program: OwnedFd, evidence: &mut Evidence) -> anyhow::Resu
     let (mut failed, mut report) = UnixStream::pair().context("make a socket pair")?;
     let Some(skill) = process::fork(evidence).context("fork the skill")? else {
         drop(failed);
+        if !spec.with(Barrier::Namespaces) {
+            // Without a pid namespace nothing else would take it along.
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+                .context("die with the first process")?;
+        }
         let error = match lock::hold(spec) {
             Err(error) => error.to_string(),
             Ok(()) => process::execute(program.as_fd(), &args, &environment).to_string(),

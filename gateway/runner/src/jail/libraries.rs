@@ -14,7 +14,7 @@ use openclaw_confine::mounts::Without;
 use crate::{root, tree};
 
 /// Where distributions keep them. `/nix/store` only for a program from there.
-const FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+pub const FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 const NIX: &str = "/nix/store";
 /// Tells the loader where a library is; without it the loader looks into its default folders.
 const CACHE: &str = "/etc/ld.so.cache";

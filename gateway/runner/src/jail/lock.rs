@@ -4,7 +4,7 @@
 use std::io;
 
 use anyhow::bail;
-use openclaw_confine::{Evidence, Profile, Report, Role, enforce_with, landlock_version, mend};
+use openclaw_confine::{Barrier, Evidence, Profile, Report, Role, enforce_with, landlock_version, mend};
 use openclaw_runner::spec::Spec;
 use openclaw_wire::facts::FACTS;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -27,10 +27,14 @@ pub fn down(spec: &Spec, root: &Root, evidence: &mut Evidence) -> anyhow::Result
             connect: Some(spec.authority.iter().map(|_| FACTS.jail.proxy.port()).collect()),
             files: Some(spec.limits.files.into()),
             role: Role::Jail,
+            without: spec.without.clone(),
             ..Profile::default()
         },
         evidence,
     )?;
+    if !spec.without.is_empty() {
+        return Ok(report);
+    }
     // An older Landlock has no device ioctls, TCP rules or scopes. In here others hold the same: no such device, no
     // socket at all, namespaces of its own.
     let elsewhere = |name: &str| name.starts_with("landlock-") && version < 6;
@@ -50,6 +54,9 @@ pub fn down(spec: &Spec, root: &Root, evidence: &mut Evidence) -> anyhow::Result
 
 /// Limits of the skill's processes, set in its first one before the program starts.
 pub fn hold(spec: &Spec) -> io::Result<()> {
+    if !spec.with(Barrier::Rlimits) {
+        return Ok(());
+    }
     let limits = spec.limits;
     for (resource, most) in [
         // Private memory that can be written to. Address space would be the wrong measure: many runtimes reserve far

@@ -92,6 +92,31 @@ pub fn build(spec: &Spec) -> Result<Root, Trouble> {
     Ok(root)
 }
 
+/// No root of its own: the host's, of which the other barriers leave the same. For the drill alone.
+pub fn none(spec: &Spec) -> Result<Root, Trouble> {
+    let host = |write| {
+        let grants = spec.grants.iter().filter(move |grant| grant.write == write);
+        grants.map(|grant| grant.host.clone()).collect::<Vec<_>>()
+    };
+    let mut root = Root {
+        program: None,
+        read: [
+            host(false),
+            DEVICES.map(|name| Path::new("/dev").join(name)).into(),
+            vec!["/etc/ld.so.cache".into()],
+        ]
+        .concat(),
+        write: host(true),
+        execute: libraries::FOLDERS.map(PathBuf::from).into(),
+    };
+    if let Some(skill) = &spec.skill {
+        root.program = Some(program(&skill.folder.join(&skill.program)).context("open the program")?);
+        root.execute.push(skill.folder.clone());
+    }
+    rustix::process::chdir("/").context("enter the root")?;
+    Ok(root)
+}
+
 /// A program by descriptor: what is executed is what was opened here.
 fn program(path: &Path) -> anyhow::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)

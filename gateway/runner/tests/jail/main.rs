@@ -11,6 +11,7 @@ mod limits;
 mod life;
 mod runtimes;
 mod cgroups;
+mod drill;
 
 use std::{fs, io::Read, path::Path, time::Instant};
 
@@ -135,6 +136,10 @@ fn main() {
         check(who, "production_under_systemd_wants_one", &mut || {
             cgroups::production_under_systemd_wants_one(setup)
         });
+        check(who, "the_jail_holds_with_any_barrier_missing", &mut || {
+            drill::the_jail_holds_with_any_barrier_missing(setup)
+        });
+        check(who, "a_missing_layer_fails_the_drill", &mut || drill::a_missing_layer_fails_the_drill(setup));
         if setup.identity.is_some() {
             check(who, "a_leaf_for_each_call", &mut || cgroups::a_leaf_for_each_call(setup));
         }

@@ -7,6 +7,7 @@ mod floor;
 mod hook;
 mod program;
 mod report;
+mod spawn;
 mod turns;
 
 use std::{path::PathBuf, time::Duration};
@@ -44,6 +45,9 @@ struct Arguments {
     /// Starts; the middle counts
     #[arg(long, default_value_t = 7)]
     starts: usize,
+    /// Cold calls of each kind; the middle counts
+    #[arg(long, default_value_t = 300)]
+    spawns: usize,
     /// What the model server speaks
     #[arg(long, value_enum, default_value = "anthropic")]
     api: Api,
@@ -72,6 +76,7 @@ enum Part {
     Delay,
     Start,
     Memory,
+    Spawn,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -98,6 +103,10 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     let new = || Openclaw::new(&dist, disk, &far, arguments.api);
     let mut report = Report::default();
 
+    if wanted(Part::Spawn) {
+        eprintln!("{} calls of /bin/true", arguments.spawns);
+        report.spawn = Some(spawn::measure(&dist, disk, arguments.spawns)?);
+    }
     if wanted(Part::Start) {
         eprintln!("starting {} times", arguments.starts + 1);
         let mut openclaw = new()?;
