@@ -19,6 +19,7 @@ mod messages_go_there_and_back;
 mod answers_are_streamed;
 mod tools_run_in_the_jail;
 mod effects_wait_for_the_owner;
+mod skills_obey_the_operator;
 mod stop_acts_at_once;
 mod bad_model_answers_are_explained;
 mod telegram_trouble_is_survived;

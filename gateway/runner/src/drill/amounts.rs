@@ -73,7 +73,12 @@ impl Amount {
                 Ok("2 s".into())
             }
             Self::Output => Ok("x".repeat(1 << 20)),
-            Self::File => fill(&at.out.join("large"), 32 << 20),
+            Self::File => {
+                let filled = fill(&at.out.join("large"), 32 << 20)?;
+                // Time for a look.
+                thread::sleep(Duration::from_millis(200));
+                Ok(filled)
+            }
             Self::Files => {
                 for number in 0..32 {
                     fill(&at.out.join(format!("small-{number}")), 1 << 20)?;

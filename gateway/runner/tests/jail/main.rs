@@ -23,23 +23,27 @@ type Case = (&'static str, fn(&Rig));
 const CASES: &[Case] = &[
     ("the_status_tells_all", life::the_status_tells_all),
     ("the_others_are_hidden", life::the_others_are_hidden),
-    ("files", escape::files),
-    ("network", escape::network),
-    ("forbidden_calls", escape::forbidden_calls),
-    ("a_clean_start", escape::a_clean_start),
-    ("programs", escape::programs),
-    ("limits", limits::limits),
+    ("incidents_65_67_73_81_and_85_files", escape::files),
+    ("incidents_60_61_64_and_79_network", escape::network),
+    ("incident_78_forbidden_calls", escape::forbidden_calls),
+    ("incidents_71_and_97_a_clean_start", escape::a_clean_start),
+    ("incidents_70_101_and_102_programs", escape::programs),
+    ("incident_82_skills_do_not_meet", escape::skills_do_not_meet),
+    ("incidents_72_and_86_arguments_are_data", escape::arguments_are_data),
+    ("incident_100_changed_skills_do_not_run", life::changed_skills_do_not_run),
+    ("incidents_111_and_113_words_stay_out_of_logs", life::words_stay_out_of_logs),
+    ("incidents_84_and_115_limits", limits::limits),
     ("endings", limits::endings),
-    ("fork_bomb", limits::fork_bomb),
+    ("incident_84_fork_bomb", limits::fork_bomb),
     ("nothing_stays", life::nothing_stays),
     ("cancelled", life::cancelled),
-    ("refusals", life::refusals),
-    ("a_racing_link_wins_nothing", escape::a_racing_link_wins_nothing),
+    ("incidents_67_and_85_refusals", life::refusals),
+    ("incident_68_a_racing_link_wins_nothing", escape::a_racing_link_wins_nothing),
     ("runtime_shell", runtimes::shell),
     ("runtime_python", runtimes::python),
     ("runtime_node", runtimes::node),
     ("runtime_unlisted", runtimes::unlisted),
-    ("many_calls", life::many_calls),
+    ("incident_80_many_calls_leave_nothing", life::many_calls),
 ];
 
 /// The kernel limits the processes of nobody's root.
@@ -54,6 +58,7 @@ fn more_skills(root: &Path) {
         ("raced", "~/raced"),
         ("brief", "~/documents"),
         ("script", "~/documents"),
+        ("changing", "~/documents"),
     ] {
         skill(root, name);
         let manifest = root.join("skills").join(name).join("skill.toml");
@@ -131,12 +136,14 @@ fn main() {
             check(who, name, &mut || run(&rig));
         }
         check(who, "the_runner_is_killed", &mut || life::the_runner_is_killed(setup));
-        check(who, "a_missing_layer_turns_skills_off", &mut || life::a_missing_layer_turns_skills_off(setup));
+        check(who, "incident_77_a_missing_layer_turns_skills_off", &mut || {
+            life::a_missing_layer_turns_skills_off(setup)
+        });
         check(who, "production", &mut || life::production(setup));
-        check(who, "production_under_systemd_wants_one", &mut || {
+        check(who, "incident_77_production_under_systemd_wants_a_cgroup", &mut || {
             cgroups::production_under_systemd_wants_one(setup)
         });
-        check(who, "the_jail_holds_with_any_barrier_missing", &mut || {
+        check(who, "incident_83_the_jail_holds_with_any_barrier_missing", &mut || {
             drill::the_jail_holds_with_any_barrier_missing(setup)
         });
         check(who, "a_missing_layer_fails_the_drill", &mut || drill::a_missing_layer_fails_the_drill(setup));

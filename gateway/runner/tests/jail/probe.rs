@@ -57,6 +57,7 @@ fn act(act: &str, arguments: &Value) -> Value {
         "execute" => told(Command::new(path).output().map(|output| output.status.code())),
         "again" => told(again()),
         "kill_first" => told(call(libc::SYS_kill, [1, libc::SIGKILL.into(), 0, 0])),
+        "signal" => told(call(libc::SYS_kill, [number("pid"), 0, 0, 0])),
         "kill_all" => told(call(libc::SYS_kill, [-1, libc::SIGKILL.into(), 0, 0])),
         "raise_limits" => raise_limits(),
         "writable_code" => writable_code(),

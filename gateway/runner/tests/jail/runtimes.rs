@@ -77,8 +77,9 @@ pub fn prepare(root: &Path) {
     }
 }
 
-fn said(rig: &Rig, skill: &str) -> Value {
-    match rig.call_skill(skill, json!({ "act": "this" })) {
+/// What an interpreted skill answers.
+pub fn said(rig: &Rig, skill: &str, act: &str) -> Value {
+    match rig.call_skill(skill, json!({ "act": act })) {
         Outcome::Output(text) => answer(&text),
         other => panic!("{skill}: {other:?}"),
     }
@@ -86,7 +87,7 @@ fn said(rig: &Rig, skill: &str) -> Value {
 
 /// A shell has its own words and nothing else, unless the operator lists a folder of programs.
 pub fn shell(rig: &Rig) {
-    let said = said(rig, "in-shell");
+    let said = said(rig, "in-shell", "this");
     assert_eq!((&said["args"], &said["path"]), (&json!("shell a b"), &json!("/skill/bin:/bin")), "{said}");
     assert!(said["files"].as_str().unwrap().contains("/files/documents/note.txt"), "{said}");
     match rig.call_skill("in-tools", json!({ "act": "this" })) {
@@ -101,7 +102,7 @@ pub fn python(rig: &Rig) {
     if !Path::new("/usr/bin/python3").exists() {
         return println!("    skipped: no /usr/bin/python3");
     }
-    let said = said(rig, "in-python");
+    let said = said(rig, "in-python", "this");
     for (key, value) in [
         ("args", json!(["python", "a b"])),
         ("act", json!("this")),
@@ -122,7 +123,7 @@ pub fn node(rig: &Rig) {
     if !Path::new("/usr/bin/node").exists() {
         return println!("    skipped: no /usr/bin/node");
     }
-    let said = said(rig, "in-node");
+    let said = said(rig, "in-node", "this");
     for (key, value) in [
         ("args", "[\"node\",\"a b\"]"),
         ("note", "\"a note\""),
