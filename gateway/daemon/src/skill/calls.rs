@@ -107,12 +107,13 @@ pub fn expire(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize
 mod tests {
     use rusqlite::Connection;
 
-    use super::{State, finish, start, state};
+    use super::{State, finish, recent, start, state};
 
     #[test]
     fn a_call_starts_once_and_its_state_tells() {
         let mut connection = Connection::open_in_memory().expect("open");
         connection.execute_batch(super::MIGRATION).expect("migrate");
+        connection.execute_batch(crate::skill::standing::MIGRATION).expect("migrate");
         let transaction = connection.transaction().expect("begin");
         assert_eq!(state(&transaction, "c").expect("state"), State::New);
         assert!(start(&transaction, "c", 1, "s", "t", 0).expect("start"));
@@ -120,5 +121,12 @@ mod tests {
         assert!(!start(&transaction, "c", 1, "s", "t", 0).expect("start"), "a second start");
         finish(&transaction, "c", "r", false, 1).expect("finish");
         assert_eq!(state(&transaction, "c").expect("state"), State::Finished("r".into()));
+        start(&transaction, "d", 1, "other", "t", 5).expect("start");
+        let ran = |skill| {
+            let calls = recent(&transaction, skill, 10).expect("calls").into_iter();
+            calls.map(|call| (call.skill, call.failed)).collect::<Vec<_>>()
+        };
+        assert_eq!(ran(None), [("other".to_owned(), None), ("s".to_owned(), Some(false))]);
+        assert_eq!(ran(Some("s")).len(), 1);
     }
 }
