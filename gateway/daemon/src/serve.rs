@@ -2,7 +2,6 @@
 //! down it has no way out but its doors.
 
 mod bots;
-mod log;
 
 use std::{
     collections::HashMap,
@@ -89,7 +88,7 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     // Settings.
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
     let config = Config::read(&args.config)?;
-    log::start(&config.log);
+    openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
     // Sockets.
     let webhook =

@@ -3,9 +3,10 @@
 //! It forwards the gateway's requests to the hosts of a fixed table, adds the key, and streams the answer back. It
 //! executes nothing, follows no redirect, and never lets a request choose where it goes.
 
-mod log;
 mod keys;
+mod ignored;
 mod private_file;
+mod secret;
 mod defaults;
 mod table;
 mod webhook;
@@ -38,7 +39,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     dial::Clients,
-    keys::Keys,
+    keys::{KeyFile, Keys},
     mask::Masks,
     notify::Notify,
     proxy::Egress,
@@ -53,6 +54,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 const GIVE_BACK: Duration = Duration::from_secs(30);
 /// Threads that wait for the system's resolver; everything else is one thread.
 const RESOLVERS: usize = 4;
+
+/// Keys pass through buffers of libraries that know nothing of secrets; none outlives its buffer.
+#[global_allocator]
+static ALLOCATOR: openclaw_confine::wipe::WipeOnFree = openclaw_confine::wipe::WipeOnFree;
 
 fn main() -> ExitCode {
     match start() {
@@ -71,16 +76,19 @@ fn start() -> anyhow::Result<()> {
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
     let Arguments { config: config_file, state } = arguments(std::env::args_os().skip(1))?;
     let config = Config::read(&config_file)?;
-    log::start(&config.log);
+    openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
     // Secrets.
-    let keys = Keys::read(&state, inherited.take_fd("keys"))?;
+    let key_memory = openclaw_confine::locked::layer();
+    let file = key_file(&config, &state);
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let keys = Keys::read(&file, credentials.as_deref(), inherited.take_fd("keys"))?;
     for (name, source) in keys.names() {
         tracing::debug!(name, ?source, "key");
     }
     let folder = state.join(&FACTS.state.egress);
     let table = Table::new(&config, &keys, |bot| WebhookSecret::of(&folder, &bot.name))?;
-    let masks = Masks::new(keys.values().chain(table.bots.iter().map(|bot| bot.webhook.secret())));
+    let masks = Masks::new(keys.values().chain(table.bots.iter().map(|bot| bot.webhook.secret())))?;
     drop(keys);
 
     // Sockets.
@@ -104,6 +112,7 @@ fn start() -> anyhow::Result<()> {
         // Configuration, keys and webhook secrets are in memory by now, and nothing is written.
         read: resolver_files(),
         role: Role::Egress,
+        own: vec![key_memory],
         ..Profile::default()
     })?;
     if !report.complete() {
@@ -206,6 +215,13 @@ fn resolver_files() -> Vec<PathBuf> {
     let real = std::fs::canonicalize(RESOLV).ok();
     paths.extend(real.as_deref().and_then(Path::parent).map(Path::to_owned));
     paths
+}
+
+/// Where the keys are. Skills are read by the runner, and what a skill may read is below the home that is set.
+fn key_file(config: &Config, state: &Path) -> KeyFile {
+    let mut served = config.skills.folders.clone();
+    served.extend(config.skills.home.iter().map(|home| home.join("documents")));
+    KeyFile::new(state, config.keys.file.as_deref(), &served)
 }
 
 struct Arguments {

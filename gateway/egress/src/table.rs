@@ -6,7 +6,6 @@ use openclaw_wire::{
     config::{Api, Bot, Config, Model},
     egress::{BotRoute, ModelRoute, Refusal, RefusalKind},
     facts::FACTS,
-    secret::Secret,
 };
 use url::{Host, Url};
 
@@ -15,6 +14,7 @@ use crate::{
     defaults,
     keys::Keys,
     refuse::refusal,
+    secret::Secret,
     webhook::WebhookSecret,
 };
 
@@ -144,13 +144,18 @@ fn model_call(model: &Model, base: &Url, path: &'static str, keys: &Keys) -> Res
     let credential = match &model.key {
         None => None,
         Some(name) => {
-            let key = key(keys, name)?.expose();
+            let key = key(keys, name)?;
             let (header, text) = match model.api {
-                Api::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
-                _ => (header::AUTHORIZATION, format!("Bearer {key}")),
+                Api::Anthropic => (HeaderName::from_static("x-api-key"), key.clone()),
+                _ => {
+                    let text = zeroize::Zeroizing::new(format!("Bearer {}", key.expose()));
+                    let text = Secret::new(&text)
+                        .map_err(|full| refusal(RefusalKind::NoKey, full.to_string(), "use fewer keys"))?;
+                    (header::AUTHORIZATION, text)
+                }
             };
-            let text = zeroize::Zeroizing::new(text);
-            let mut value = HeaderValue::from_str(&text).map_err(|_| odd_key(name))?;
+            // In the locked memory, as the key itself.
+            let mut value = HeaderValue::from_maybe_shared(text.expose_bytes()).map_err(|_| odd_key(name))?;
             value.set_sensitive(true);
             Some((header, value))
         }

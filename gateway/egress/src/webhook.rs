@@ -10,7 +10,6 @@ use openclaw_wire::{
     egress::{Refusal, RefusalKind, SetWebhook},
     facts::FACTS,
     id::BotName,
-    secret::Secret,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,6 +20,7 @@ use crate::{
     private_file,
     proxy::{Answer, Egress},
     refuse::refusal,
+    secret::Secret,
     table::BotRow,
 };
 
@@ -85,11 +85,11 @@ impl WebhookSecret {
                 "{}: not a webhook secret\n  mend: remove the file, start again, then `openclaw webhook set`",
                 path.display()
             );
-            return Ok(Self(Secret::new(std::mem::take(&mut *text))));
+            return Ok(Self(Secret::new(&text)?));
         }
         let mut random = Zeroizing::new([0; RANDOM]);
         getrandom::fill(&mut *random).map_err(|error| anyhow::anyhow!("make a webhook secret: {error}"))?;
-        let secret = Secret::new(URL_SAFE_NO_PAD.encode(*random));
+        let secret = Secret::new(&Zeroizing::new(URL_SAFE_NO_PAD.encode(*random)))?;
         private_file::create(&path, secret.expose().as_bytes())?;
         Ok(Self(secret))
     }
@@ -107,7 +107,7 @@ impl WebhookSecret {
     /// A given secret, for the tests of other modules.
     #[cfg(test)]
     pub fn fixed(text: &str) -> Self {
-        Self(Secret::new(text.to_owned()))
+        Self(Secret::new(text).expect("room"))
     }
 }
 

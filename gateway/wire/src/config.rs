@@ -2,6 +2,7 @@
 //! template that a first run writes: every key with its default, its unit and its meaning.
 
 mod check;
+mod mistake;
 
 use std::{
     net::SocketAddr,
@@ -72,6 +73,8 @@ pub struct Config {
     pub profile: Profile,
     /// What is written down, and where.
     pub log: Log,
+    /// Where the keys are.
+    pub keys: Keys,
     /// The bots.
     pub telegram: Telegram,
     /// Where updates are delivered to.
@@ -96,6 +99,14 @@ pub struct Log {
     pub level: Level,
     /// Shape of a line.
     pub format: LogFormat,
+}
+
+/// Section `[keys]`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// The key file; `egress/.env` in the state folder by default.
+    pub file: Option<PathBuf>,
 }
 
 /// Severity.
@@ -432,7 +443,7 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: path.into(),
-            message: error.to_string().trim().to_owned(),
+            message: mistake::describe(&error, text),
         })?;
         config.coherent().map_err(|(message, mend)| ConfigError::Conflict {
             path: path.into(),

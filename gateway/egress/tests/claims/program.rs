@@ -78,6 +78,12 @@ impl Setup {
         self
     }
 
+    /// Configuration before the first section.
+    pub fn top(mut self, text: &str) -> Self {
+        self.config.insert_str(0, text);
+        self
+    }
+
     /// The key file, mode 0600.
     pub fn keys(self, text: &str) -> Self {
         fs::write(self.key_file(), text).expect("the key file");

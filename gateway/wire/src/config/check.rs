@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Config, TERMINAL};
+use super::{Config, Level, Profile, TERMINAL};
 use crate::facts::FACTS;
 
 impl Config {
@@ -63,6 +63,19 @@ impl Config {
             return err(
                 format!("[skills] {path:?} is not an absolute path"),
                 "write the whole path, beginning with `/`: the processes are started from nowhere in particular",
+            );
+        }
+        if let Some(path) = self.keys.file.iter().find(|path| !path.is_absolute()) {
+            return err(
+                format!("[keys] file {path:?} is not an absolute path"),
+                "write the whole path, beginning with `/`: keys are never looked for in a working directory",
+            );
+        }
+        if self.profile == Profile::Production && self.log.level == Level::Debug {
+            return err(
+                "[log] level is \"debug\" in the profile production, so much would be written beside keys that matter"
+                    .into(),
+                "set level = \"info\", or profile = \"development\" with keys of its own",
             );
         }
         web_url("telegram: api", &self.telegram.api, self.telegram.private)?;
@@ -164,6 +177,8 @@ mod tests {
             ("[turn]\nsteps = 0", "[turn]"),
             ("[skills]\nfolders = [\"skills\"]", "not an absolute path"),
             ("[skills]\nhome = \"~\"", "not an absolute path"),
+            ("[keys]\nfile = \".env\"", "never looked for in a working directory"),
+            ("profile = \"production\"\n[log]\nlevel = \"debug\"", "set level = \"info\""),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");
