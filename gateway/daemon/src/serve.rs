@@ -162,8 +162,9 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let (events, outbox_events) = mpsc::channel(EVENTS);
     let limits = Limits { pace: Pace::from(&config.telegram), ..Limits::default() };
     let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
+    let models = Models::new(egress.clone());
     let parts = Parts {
-        models: Models::new(egress.clone()),
+        models: models.clone(),
         executor: Executor::new(runner),
         api: api.clone(),
         catalog,
@@ -185,7 +186,8 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         on_own_thread("webhook", or_end("webhook", serving, stop.clone()))?;
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
-    tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
+    let (engine_, polls_) = (Arc::clone(&engine), Arc::clone(&polls));
+    tasks.spawn(bots::keep(egress.clone(), engine_, models, secrets, polls_, stop.clone()));
     let admin_ = Admin {
         engine: Arc::clone(&engine),
         egress,

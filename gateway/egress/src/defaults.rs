@@ -25,12 +25,12 @@ pub fn models(config: &Config, keys: &Keys) -> Result<Vec<Model>, String> {
     }
     let named = keys.get(OPENAI_MODEL).map(|secret| secret.expose().to_owned());
     match keys.find(OPENAI_URL) {
-        Some((base, from)) => {
-            let url = server(base.expose())?;
+        Some(base) => {
+            let url = server(base.secret.expose())?;
             // An address out of the environment must not draw a key out of the file: whoever can set a variable
             // could send that key anywhere (incidents 58, 98).
-            let key = match (from, keys.find(OPENAI)) {
-                (Source::Environment, Some((_, Source::File | Source::Credential))) => {
+            let key = match (base.source, keys.find(OPENAI).map(|key| key.source)) {
+                (Source::Environment, Some(Source::File | Source::Credential)) => {
                     tracing::warn!(
                         "{OPENAI} of the key file or a credential is not sent to {OPENAI_URL} of the environment; put both in one place"
                     );
@@ -71,6 +71,8 @@ fn model(name: &str, api: Api, model: &str, key: Option<&str>) -> Model {
         private: false,
         model: model.to_owned(),
         key: key.map(str::to_owned),
+        spare_keys: Vec::new(),
+        via: None,
         max_output: 4096,
     }
 }

@@ -7,13 +7,22 @@ mod keys;
 mod ignored;
 mod private_file;
 mod secret;
+mod seen;
 mod defaults;
 mod table;
 mod webhook;
+mod live;
+mod exchange;
+mod attempt;
 mod serve;
 mod proxy;
 mod route;
+mod failover;
+mod lease;
 mod address;
+mod names;
+mod roots;
+mod breaker;
 mod dial;
 mod mask;
 mod refuse;
@@ -38,14 +47,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    dial::Clients,
+    dial::Outside,
+    exchange::{Exchange, Watch},
     keys::{KeyFile, Keys},
-    mask::Masks,
     notify::Notify,
     proxy::Egress,
     serve::Served,
-    table::Table,
-    webhook::{Place, WebhookSecret},
+    webhook::Place,
 };
 
 /// How long requests under way may still take after a stop was asked; systemd kills after 90 s.
@@ -83,13 +91,14 @@ fn start() -> anyhow::Result<()> {
     let file = key_file(&config, &state);
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let keys = Keys::read(&file, credentials.as_deref(), inherited.take_fd("keys"))?;
-    for (name, source) in keys.names() {
-        tracing::debug!(name, ?source, "key");
+    for key in keys.iter() {
+        tracing::debug!(name = key.name, source = ?key.source, "key");
     }
-    let folder = state.join(&FACTS.state.egress);
-    let table = Table::new(&config, &keys, |bot| WebhookSecret::of(&folder, &bot.name))?;
-    let masks = Masks::new(keys.values().chain(table.bots.iter().map(|bot| bot.webhook.secret())))?;
-    drop(keys);
+    let outside = Outside::new(roots::read(config.network.extra_roots.as_deref())?)?;
+    let (folder, key_folder) = (state.join(&FACTS.state.egress), file.folder().to_owned());
+    let watch = Watch::begin(file.path())?;
+    let (place, required) = (Place::new(&config), config.profile == config::Profile::Production);
+    let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside)?);
 
     // Sockets.
     let mut entry = |name: &str| match inherited.take_fd(name) {
@@ -108,9 +117,10 @@ fn start() -> anyhow::Result<()> {
     // Lock down.
     let report = openclaw_confine::enforce(&Profile {
         process: "egress",
-        required: config.profile == config::Profile::Production,
-        // Configuration, keys and webhook secrets are in memory by now, and nothing is written.
+        required,
         read: resolver_files(),
+        // The key file when it is changed, webhook secrets when they are exchanged, the list of seen keys.
+        write: vec![folder, key_folder],
         role: Role::Egress,
         own: vec![key_memory],
         ..Profile::default()
@@ -120,24 +130,18 @@ fn start() -> anyhow::Result<()> {
     }
 
     // Runtime.
-    let egress = Arc::new(Egress {
-        table,
-        clients: Clients::new()?,
-        masks: Arc::new(masks),
-        confinement: serde_json::to_value(&report)?,
-    });
-    let place = Arc::new(Place::new(&config));
+    let egress = Arc::new(Egress { exchange, place, confinement: serde_json::to_value(&report)? });
     // One thread: it moves bytes and waits, and a second one would cost memory and wake-ups.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS).build()?;
-    runtime.block_on(serve(egress, place, gateway, runner, operator, notify))?;
+    runtime.block_on(serve(egress, watch, gateway, runner, operator, notify))?;
     runtime.shutdown_background();
     Ok(())
 }
 
 async fn serve(
     egress: Arc<Egress>,
-    place: Arc<Place>,
+    watch: Watch,
     gateway: Entry,
     runner: Option<Entry>,
     operator: Option<Entry>,
@@ -166,12 +170,19 @@ async fn serve(
             Served::new("operator", entry, operator::allowed).context("serve the operator's socket")?;
         let shared = egress.clone();
         tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
-            let (egress, place) = (shared.clone(), place.clone());
-            async move { egress.operator(&place, request).await }
+            let egress = shared.clone();
+            async move { egress.operator(request).await }
         }));
     }
 
-    let (models, bots) = (egress.table.models.len(), egress.table.bots.len());
+    // Neither is waited for at the end: what they do is finished at the next start.
+    tokio::spawn(watch.run(Arc::clone(&egress.exchange)));
+    let shared = egress.clone();
+    tokio::spawn(async move { shared.finish_webhooks().await });
+
+    let live = egress.exchange.current.get();
+    let (models, bots) = (live.table.models.len(), live.table.bots.len());
+    drop(live);
     tracing::info!(models, bots, "ready");
     notify.say(&format!("READY=1\nSTATUS={models} models, {bots} bots"));
     tokio::select! {

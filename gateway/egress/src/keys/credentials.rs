@@ -96,7 +96,7 @@ mod tests {
         write(dir.path(), "EMPTY", "\n", 0o400);
         let mut keys = Keys::default();
         keys.add_credentials(dir.path()).expect("reads");
-        let names: Vec<_> = keys.names().collect();
+        let names: Vec<_> = keys.iter().map(|key| (key.name.as_str(), key.source)).collect();
         let from = Source::Credential;
         assert_eq!(names, [("OPENAI_API_KEY", from), ("A", from), ("B", from)]);
         assert_eq!(keys.get("OPENAI_API_KEY").expect("there").expose(), "test-key-not-real");

@@ -24,7 +24,6 @@ pub fn parse(text: &str) -> Result<Vec<(&str, &str)>, String> {
 }
 
 /// The text with another value for a name, or without the name; a new name comes last.
-#[cfg_attr(not(test), expect(dead_code, reason = "the exchange of keys uses it"))]
 pub fn with(text: &str, name: &str, value: Option<&str>) -> Result<Locked, Full> {
     let mut changed = Locked::zeroed(text.len() + name.len() + value.map_or(0, str::len) + 3)?;
     let mut length = 0;
@@ -64,7 +63,6 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Whether a value can stand in a line without quotes.
-#[cfg_attr(not(test), expect(dead_code, reason = "the exchange of keys uses it"))]
 pub fn is_value(value: &str) -> bool {
     !value.is_empty()
         && !value.starts_with(['"', '\''])

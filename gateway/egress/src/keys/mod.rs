@@ -2,6 +2,7 @@
 //! `openclaw run` hands over the keys of its environment. Only names and line numbers are ever shown, never a value.
 
 mod credentials;
+mod key;
 pub mod lines;
 mod place;
 
@@ -11,12 +12,14 @@ use std::{
     io::{self, Read},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use openclaw_confine::locked::{Full, Locked};
 
 use crate::{private_file, secret::Secret};
 
+pub use key::{Key, Used};
 pub use place::KeyFile;
 
 /// Largest key file or pipe, in bytes: hundreds of keys.
@@ -40,7 +43,7 @@ pub enum Source {
 /// never gets a key out of the file or a credential.
 #[derive(Debug, Default, Clone)]
 pub struct Keys {
-    entries: Vec<(String, Secret, Source)>,
+    entries: Vec<Key>,
 }
 
 /// Why the keys were refused.
@@ -112,35 +115,39 @@ impl Keys {
     }
 
     /// The same keys with the key file as it is now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the exchange of keys uses it"))]
     pub fn with_file(&self, file: &KeyFile) -> Result<Self, KeysError> {
         let mut keys = Self::default();
         keys.add_file(file)?;
-        for entry in self.entries.iter().filter(|(.., source)| *source != Source::File) {
-            keys.entries.retain(|(known, ..)| *known != entry.0);
-            keys.entries.push(entry.clone());
+        for key in &mut keys.entries {
+            // One and the same key is known by when it was last used.
+            if let Some(same) = self.find(&key.name).filter(|old| old.secret == key.secret) {
+                *key = Key { source: key.source, ..same.clone() };
+            }
+        }
+        for key in self.entries.iter().filter(|key| key.source != Source::File) {
+            keys.set(key.clone());
         }
         Ok(keys)
     }
 
-    /// The value of a key.
-    pub fn get(&self, name: &str) -> Option<&Secret> {
-        self.find(name).map(|(secret, _)| secret)
+    /// A key by its name.
+    pub fn find(&self, name: &str) -> Option<&Key> {
+        self.entries.iter().find(|key| key.name == name)
     }
 
-    /// The value of a key and where it came from.
-    pub fn find(&self, name: &str) -> Option<(&Secret, Source)> {
-        self.entries.iter().find(|(known, ..)| known == name).map(|(_, secret, source)| (secret, *source))
+    /// The value of a key.
+    pub fn get(&self, name: &str) -> Option<&Secret> {
+        self.find(name).map(|key| &key.secret)
     }
 
     /// Every value, for the mask.
     pub fn values(&self) -> impl Iterator<Item = &Secret> {
-        self.entries.iter().map(|(_, secret, _)| secret)
+        self.entries.iter().map(|key| &key.secret)
     }
 
-    /// Names and sources, for the log.
-    pub fn names(&self) -> impl Iterator<Item = (&str, Source)> {
-        self.entries.iter().map(|(name, _, source)| (name.as_str(), *source))
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.entries.iter()
     }
 
     fn add_file(&mut self, file: &KeyFile) -> Result<(), KeysError> {
@@ -165,16 +172,27 @@ impl Keys {
         Ok(())
     }
 
-    /// One key; it replaces the one of the same name.
+    /// A new key; it replaces the one of the same name.
     pub fn put(&mut self, name: &str, value: &str, source: Source) -> Result<(), KeysError> {
-        self.entries.retain(|(known, ..)| *known != name);
-        self.entries.push((name.to_owned(), Secret::new(value)?, source));
+        let secret = Secret::new(value)?;
+        self.set(Key { name: name.to_owned(), secret, source, used: Arc::default() });
         Ok(())
+    }
+
+    /// This key in the place of the one of the same name.
+    pub fn set(&mut self, key: Key) {
+        self.remove(&key.name);
+        self.entries.push(key);
+    }
+
+    /// Without the key of this name.
+    pub fn remove(&mut self, name: &str) {
+        self.entries.retain(|known| known.name != name);
     }
 }
 
 /// All of a file, in locked memory from the first byte on.
-fn slurp(mut file: File, place: Place) -> Result<Locked, KeysError> {
+pub fn slurp(mut file: File, place: Place) -> Result<Locked, KeysError> {
     // One byte more than there is, so that a file that grows meanwhile is noticed; a pipe does not tell.
     let size = file.metadata().map_or(0, |meta| if meta.is_file() { meta.len() as usize } else { MAX });
     let room = size.min(MAX) + 1;
@@ -237,7 +255,7 @@ mod tests {
         let keys = Keys::read(&file, Some(&credentials), Some(near.into())).expect("reads");
         let shown = |keys: &Keys| {
             ["A", "B", "C", "D", "E"]
-                .map(|name| keys.find(name).map(|(secret, source)| (secret.expose().to_owned(), source)))
+                .map(|name| keys.find(name).map(|key| (key.secret.expose().to_owned(), key.source)))
         };
         let [environment, credential] =
             [("environment", Source::Environment), ("credential", Source::Credential)]

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use openclaw_confine::locked::Locked;
 use openclaw_wire::facts::FACTS;
 
 use crate::{
@@ -54,6 +55,11 @@ impl KeyFile {
             ignored::check(&self.path)?;
         }
         Ok(file)
+    }
+
+    /// Replaces its content: whole and durable, or not at all.
+    pub fn write(&self, content: &Locked) -> Result<(), Refused> {
+        private_file::create(&self.path, content.as_ref())
     }
 
     fn check_served(&self) -> Result<(), Refused> {

@@ -12,6 +12,7 @@ mod streams;
 mod masks_echoed_keys;
 mod bounds;
 mod keeps_its_keys_private;
+mod exchanges_keys;
 mod shows_no_key_when_things_fail;
 mod serves_the_operator;
 mod stops_gracefully;

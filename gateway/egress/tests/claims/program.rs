@@ -84,6 +84,13 @@ impl Setup {
         self
     }
 
+    /// Another text in the configuration.
+    pub fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.config.contains(from), "{from} is not in the configuration");
+        self.config = self.config.replacen(from, to, 1);
+        self
+    }
+
     /// The key file, mode 0600.
     pub fn keys(self, text: &str) -> Self {
         fs::write(self.key_file(), text).expect("the key file");

@@ -21,7 +21,7 @@ pub fn describe(error: &toml::de::Error, text: &str) -> String {
 }
 
 /// A message without what it quotes from the file, unless that is a short word.
-fn without_values(message: &str) -> String {
+pub fn without_values(message: &str) -> String {
     let mut clean = String::with_capacity(message.len());
     let mut rest = message.lines().next().unwrap_or_default();
     while let Some(at) = rest.find(['"', '`']) {
