@@ -3,6 +3,7 @@
 
 mod check;
 mod mistake;
+mod skills;
 
 pub use mistake::without_values;
 
@@ -14,9 +15,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::skills::{Runtime, Skills};
 use crate::{
     facts::FACTS,
-    id::{BotName, ChatId, ModelName, SkillId, UserId},
+    id::{BotName, ChatId, ModelName, UserId},
 };
 
 /// The commented template: what a first run writes, and the reference of every key.
@@ -390,18 +392,6 @@ pub struct Session {
     pub window: usize,
     /// Largest summary, in bytes.
     pub summary: usize,
-}
-
-/// Section `[skills]`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Skills {
-    /// What `~` in a manifest means; the invoking user's home by default.
-    pub home: Option<PathBuf>,
-    /// Further folders of skills, besides the bundled ones.
-    pub folders: Vec<PathBuf>,
-    /// Skills that stay off.
-    pub disabled: Vec<SkillId>,
 }
 
 impl Default for Log {

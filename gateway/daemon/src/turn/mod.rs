@@ -83,7 +83,6 @@ pub struct Engine {
     bots: Mutex<HashMap<BotName, BotIdentity>>,
     guesses: Guesses,
     lanes: lanes::Lanes,
-    bursts: accept::Bursts,
     turns: Semaphore,
     frozen: AtomicBool,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
@@ -135,7 +134,6 @@ impl Engine {
             bots: Mutex::default(),
             guesses: Guesses::default(),
             lanes: lanes::Lanes::default(),
-            bursts: accept::Bursts::default(),
             turns,
             frozen: AtomicBool::new(frozen),
             told: Mutex::default(),
@@ -229,7 +227,6 @@ impl Engine {
                 return; // It stays in the inbox; the next start takes it up.
             }
             let Ok(_permit) = self.turns.acquire().await else { return };
-            self.bursts.over().await;
             walk::walk(&self, &lane, item, &stop).await;
         }
     }

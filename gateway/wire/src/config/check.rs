@@ -67,9 +67,7 @@ impl Config {
                 );
             }
         }
-        if let Some(path) =
-            self.skills.folders.iter().chain(&self.skills.home).find(|path| !path.is_absolute())
-        {
+        if let Some(path) = self.skills.relative() {
             return err(
                 format!("[skills] {path:?} is not an absolute path"),
                 "write the whole path, beginning with `/`: the processes are started from nowhere in particular",
@@ -219,6 +217,9 @@ mod tests {
             ("[network]\nextra_roots = \"ca.pem\"", "not an absolute path"),
             ("[keys]\nfile = \".env\"", "never looked for in a working directory"),
             ("profile = \"production\"\n[log]\nlevel = \"debug\"", "set level = \"info\""),
+            ("[skills.runtime.python]\npath = \"python3\"", "not an absolute path"),
+            ("[skills.runtime.python]\nfolders = []", "missing field `path`"),
+            ("[skills.runtime.Python]\npath = \"/usr/bin/python3\"", "runtime name"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");
