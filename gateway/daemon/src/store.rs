@@ -251,7 +251,11 @@ fn one_by_one(connection: &mut Connection, group: &mut [Box<dyn Change>]) -> Res
         transaction.execute_batch("SAVEPOINT change")?;
         let good = change.run(&transaction);
         undone(&transaction)?;
-        transaction.execute_batch(if good { "RELEASE change" } else { "ROLLBACK TO change; RELEASE change" })?;
+        transaction.execute_batch(if good {
+            "RELEASE change"
+        } else {
+            "ROLLBACK TO change; RELEASE change"
+        })?;
     }
     Ok(transaction.commit()?)
 }
@@ -260,7 +264,9 @@ fn one_by_one(connection: &mut Connection, group: &mut [Box<dyn Change>]) -> Res
 /// committed one by one, and then be reported as failed.
 fn undone(transaction: &Connection) -> Result<(), StoreError> {
     match transaction.is_autocommit() {
-        true => Err(StoreError::Disk("a change of the same commit failed, and all of them were undone".into())),
+        true => {
+            Err(StoreError::Disk("a change of the same commit failed, and all of them were undone".into()))
+        }
         false => Ok(()),
     }
 }

@@ -89,6 +89,8 @@ fn start() -> anyhow::Result<()> {
     // Secrets.
     let key_memory = openclaw_confine::locked::layer();
     let file = key_file(&config, &state);
+    // Before the keys are read, so that no change goes unnoticed.
+    let watch = Watch::begin(&file)?;
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let keys = Keys::read(&file, credentials.as_deref(), inherited.take_fd("keys"))?;
     for key in keys.iter() {
@@ -96,7 +98,6 @@ fn start() -> anyhow::Result<()> {
     }
     let outside = Outside::new(roots::read(config.network.extra_roots.as_deref())?)?;
     let (folder, key_folder) = (state.join(&FACTS.state.egress), file.folder().to_owned());
-    let watch = Watch::begin(file.path())?;
     let (place, required) = (Place::new(&config), config.profile == config::Profile::Production);
     let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside)?);
 

@@ -44,9 +44,8 @@ impl Engine {
         let (now, known) = (now(), Arc::new(known));
         let stored = Arc::clone(&known);
         let rows = self.store.write(move |tx| {
-            let accept = |(lane, update, body): &(Lane, Update, Bytes)| {
-                inbox::accept(tx, lane, update.id, body, now)
-            };
+            let accept =
+                |(lane, update, body): &(Lane, Update, Bytes)| inbox::accept(tx, lane, update.id, body, now);
             stored.iter().map(accept).collect::<rusqlite::Result<Vec<_>>>()
         });
         let rows = rows.await?;

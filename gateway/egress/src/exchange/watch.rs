@@ -14,6 +14,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
 use super::{Exchange, reload::AGAIN};
+use crate::keys::KeyFile;
 
 /// An editor writes in several steps.
 const SETTLES: Duration = Duration::from_millis(200);
@@ -28,7 +29,9 @@ pub struct Watch {
 
 impl Watch {
     /// Begins to watch for a file.
-    pub fn begin(file: &Path) -> anyhow::Result<Self> {
+    pub fn begin(file: &KeyFile) -> anyhow::Result<Self> {
+        file.check_folders()?;
+        let file = file.path();
         let events =
             inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).context("begin to watch files")?;
         let folder = file.parent().unwrap_or(Path::new("/"));

@@ -44,11 +44,16 @@ impl KeyFile {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// Opens it; `None` when it is not there.
-    pub fn open(&self) -> Result<Option<File>, Refused> {
+    /// Makes the folder of egress if it is not there, and refuses folders that others can change.
+    pub fn check_folders(&self) -> Result<(), Refused> {
         private_file::check_folders(&self.state, &FACTS.state.egress)?;
         private_file::check_folder(self.folder())?;
-        private_file::check_above(self.folder())?;
+        private_file::check_above(self.folder())
+    }
+
+    /// Opens it; `None` when it is not there.
+    pub fn open(&self) -> Result<Option<File>, Refused> {
+        self.check_folders()?;
         let file = private_file::open(&self.path)?;
         if file.is_some() {
             self.check_served()?;

@@ -1,13 +1,15 @@
 //! What egress promises, shown on the real program: started with inherited descriptors, locked down, with stand-ins
 //! on loopback in the place of the far ends.
 
+mod authority;
 mod far;
 mod program;
 
 mod adds_the_key;
 mod allows_only_its_table;
 mod refuses_private_addresses;
-mod refuses_unknown_certificates;
+mod trusts_only_sound_certificates;
+mod goes_by_the_exit;
 mod streams;
 mod masks_echoed_keys;
 mod bounds;
