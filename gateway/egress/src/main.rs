@@ -152,14 +152,16 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
 
-    let door = Served::new("gateway", gateway, |_| true).context("serve the gateway's door")?;
+    let allowed = serve::owner(&gateway).context("look at the gateway's door")?;
+    let door = Served::new("gateway", gateway, allowed).context("serve the gateway's door")?;
     let shared = egress.clone();
     let mut main_door = tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
         let egress = shared.clone();
         async move { egress.gateway(request).await }
     }));
     if let Some(entry) = runner {
-        let door = Served::new("runner", entry, |_| true).context("serve the runner's door")?;
+        let allowed = serve::owner(&entry).context("look at the runner's door")?;
+        let door = Served::new("runner", entry, allowed).context("serve the runner's door")?;
         let shared = egress.clone();
         tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
             let egress = shared.clone();
@@ -167,8 +169,8 @@ async fn serve(
         }));
     }
     if let Some(entry) = operator {
-        let door =
-            Served::new("operator", entry, operator::allowed).context("serve the operator's socket")?;
+        let door = Served::new("operator", entry, Box::new(operator::allowed))
+            .context("serve the operator's socket")?;
         let shared = egress.clone();
         tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
             let egress = shared.clone();

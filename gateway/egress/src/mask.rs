@@ -51,6 +51,15 @@ impl Masks {
         self.0.find(bytes, 0).is_some()
     }
 
+    /// The same bytes without secrets.
+    pub fn clean(&self, bytes: Bytes) -> Bytes {
+        let (clean, found) = self.replace(bytes);
+        if found > 0 {
+            tracing::warn!(found, "a key was to leave in a request's body; it was replaced");
+        }
+        clean
+    }
+
     /// The same bytes with every whole secret replaced, and how many there were. Copies only when there is one.
     fn replace(&self, bytes: Bytes) -> (Bytes, usize) {
         let Some(mut found) = self.0.find(&bytes, 0) else { return (bytes, 0) };
@@ -115,7 +124,7 @@ impl Scanner {
     }
 }
 
-/// An answer's body with the secrets taken out.
+/// A body with the secrets taken out.
 pub struct Masked<B> {
     body: B,
     scanner: Scanner,
@@ -151,7 +160,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Masked<B> {
             let before = this.scanner.found();
             let data = this.scanner.pass(data);
             if before == 0 && this.scanner.found() > 0 {
-                tracing::warn!("a far end's answer held a key; it was replaced");
+                tracing::warn!("a key was to pass in a body; it was replaced");
             }
             if !data.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(data))));

@@ -116,6 +116,7 @@ mod tests {
         Instant::now().checked_sub(time).expect("this machine runs for longer")
     }
 
+    /// Incident 55: within a minute a name leads nowhere else.
     #[tokio::test]
     async fn a_name_is_pinned_for_a_while_and_an_old_answer_is_better_than_none() {
         let names = Names::default();

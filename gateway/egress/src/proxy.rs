@@ -127,7 +127,7 @@ impl Egress {
                 out.headers_mut().insert(name, value.clone());
             }
         }
-        *out.body_mut() = outgoing(body).await?;
+        *out.body_mut() = outgoing(body, &live.masks).await?;
         let far = failover::send(&live, &target, out).await?;
         self.answer(far, live)
     }
@@ -165,7 +165,8 @@ fn returned(far: HeaderMap, masks: &Masks) -> HeaderMap {
     headers
 }
 
-async fn outgoing(body: Incoming) -> Result<Option<reqwest::Body>, Refusal> {
+/// The body as it leaves: without our keys, should one have found its way into a conversation (incident 112).
+async fn outgoing(body: Incoming, masks: &Arc<Masks>) -> Result<Option<reqwest::Body>, Refusal> {
     let length = body.size_hint().exact();
     if length.is_some_and(|length| length > MAX_BODY) {
         return Err(refusal(
@@ -180,8 +181,11 @@ async fn outgoing(body: Incoming) -> Result<Option<reqwest::Body>, Refusal> {
             let whole = body.collect().await.map_err(|error| {
                 refusal(RefusalKind::BadRequest, format!("read the request's body: {error}"), "send it whole")
             })?;
-            Some(whole.to_bytes().into())
+            Some(masks.clean(whole.to_bytes()).into())
         }
-        _ => Some(reqwest::Body::wrap(Limited::new(body, MAX_BODY as usize))),
+        _ => {
+            let limited = Limited::new(body, MAX_BODY as usize);
+            Some(reqwest::Body::wrap(Masked::new(limited, Arc::clone(masks))))
+        }
     })
 }

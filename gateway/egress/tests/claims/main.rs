@@ -17,4 +17,5 @@ mod keeps_its_keys_private;
 mod exchanges_keys;
 mod shows_no_key_when_things_fail;
 mod serves_the_operator;
+mod knows_its_peers;
 mod stops_gracefully;
