@@ -2,7 +2,6 @@
 //! down it has no way out but its doors.
 
 mod bots;
-mod log;
 
 use std::{
     collections::HashMap,
@@ -56,9 +55,6 @@ const EVENTS: usize = 256;
 const WORKERS: usize = 2;
 /// Threads for opening doors and the like.
 const BLOCKING: usize = 8;
-/// Niceness of the workers: what comes in is stored first, by the threads of webhook and store, and turns take what is
-/// left of a busy machine. 5 is a third of the weight (sched(7)).
-const STEP_BACK: i32 = 5;
 
 /// Everything that is opened before the process locks itself down.
 struct Opened {
@@ -80,7 +76,6 @@ pub fn run(args: Serve) -> anyhow::Result<()> {
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
         .thread_keep_alive(Duration::from_secs(5))
-        .on_thread_start(step_back)
         .enable_all()
         .build()
         .context("start the runtime")?;
@@ -93,7 +88,7 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     // Settings.
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
     let config = Config::read(&args.config)?;
-    log::start(&config.log);
+    openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
     // Sockets.
     let webhook =
@@ -168,8 +163,9 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let (events, outbox_events) = mpsc::channel(EVENTS);
     let limits = Limits { pace: Pace::from(&config.telegram), ..Limits::default() };
     let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
+    let models = Models::new(egress.clone());
     let parts = Parts {
-        models: Models::new(egress.clone()),
+        models: models.clone(),
         executor: Executor::new(runner),
         api: api.clone(),
         catalog,
@@ -192,7 +188,8 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         on_own_thread("webhook", or_end("webhook", serving, stop.clone()))?;
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
-    tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
+    let (engine_, polls_) = (Arc::clone(&engine), Arc::clone(&polls));
+    tasks.spawn(bots::keep(egress.clone(), engine_, models, secrets, polls_, stop.clone()));
     let admin_ = Admin {
         engine: Arc::clone(&engine),
         egress,
@@ -228,12 +225,6 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     sender.stop(DRAIN).await;
     Ok(())
-}
-
-fn step_back() {
-    if let Err(error) = rustix::process::setpriority_process(None, STEP_BACK) {
-        warn!(%error, "turns keep the priority of what comes in; a burst is taken in slower");
-    }
 }
 
 /// After a burst its memory goes back to the kernel.

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -14,6 +14,11 @@ use tokio::sync::oneshot;
 
 /// Changes that one commit may carry. More would only delay the first of them.
 const GROUP: usize = 512;
+/// After a group of at least so many the writer waits a moment for as many again: their senders will be back, and a
+/// commit costs the same for all (PostgreSQL's `commit_siblings` and `commit_delay`).
+const SIBLINGS: usize = 8;
+/// That moment. A fraction of a fsync, and never for somebody alone.
+const MOMENT: Duration = Duration::from_micros(200);
 /// Changes that may wait for the writer; beyond it callers wait, so that memory stays bounded.
 const QUEUE: usize = 4096;
 /// Pages in the WAL after which the writer checkpoints between two groups: 4 MiB, which stay in the system's cache.
@@ -49,10 +54,38 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// Runs inside the group's transaction (or learns why there is none); answers its caller after the commit.
-type Change = Box<dyn FnOnce(Result<&Transaction<'_>, StoreError>) -> Answer + Send>;
-/// Told whether the commit succeeded.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// A change in the writer's queue.
+trait Change: Send {
+    /// Does it inside the group's transaction, and keeps what came of it. `false` when it failed.
+    fn run(&mut self, transaction: &Transaction<'_>) -> bool;
+    /// Answers its caller, after the commit or in place of it.
+    fn tell(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// A change, what came of it, and who waits.
+struct Waiting<F, T> {
+    change: F,
+    came: Option<rusqlite::Result<T>>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Change for Waiting<F, T>
+where
+    F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn run(&mut self, transaction: &Transaction<'_>) -> bool {
+        self.came.insert((self.change)(transaction)).is_ok()
+    }
+
+    fn tell(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Self { change, came, caller } = *self;
+        // Before the answer, so that the caller is the only one that holds what it shared with the change.
+        drop(change);
+        // A caller that went away needs no answer.
+        let _ = caller.send(committed.and_then(|()| Ok(came.ok_or(StoreError::Stopped)??)));
+    }
+}
 
 /// An open database whose writer does not run yet: a process locks itself down while it has one thread.
 pub struct Prepared {
@@ -63,7 +96,7 @@ pub struct Prepared {
 /// A handle on the database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    writer: mpsc::SyncSender<Change>,
+    writer: mpsc::SyncSender<Box<dyn Change>>,
     reader: Arc<Mutex<Connection>>,
 }
 
@@ -80,21 +113,15 @@ impl Store {
         Self::prepare(path, migrations)?.start()
     }
 
-    /// Makes a change durable. Concurrent changes share one fsync. The change may run beside others in one
-    /// transaction, in its own savepoint: if it fails, only it is undone.
+    /// Makes a change durable. Concurrent changes share one transaction and one fsync. When one of them fails, only it
+    /// is undone: the others are run again, so a change must do nothing but what the transaction undoes.
     pub async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (tell, told) = oneshot::channel();
-        let change: Change = Box::new(move |transaction| {
-            let result = transaction.and_then(|open| Ok(in_savepoint(open, change)?));
-            Box::new(move |committed| {
-                let _ = tell.send(result.and_then(|value| committed.map(|()| value)));
-            })
-        });
-        self.enqueue(change).await?;
+        let (caller, told) = oneshot::channel();
+        self.enqueue(Box::new(Waiting { change, came: None, caller })).await?;
         told.await.map_err(|_| StoreError::Stopped)?
     }
 
@@ -104,7 +131,7 @@ impl Store {
         Ok(query(&reader)?)
     }
 
-    async fn enqueue(&self, mut change: Change) -> Result<(), StoreError> {
+    async fn enqueue(&self, mut change: Box<dyn Change>) -> Result<(), StoreError> {
         loop {
             match self.writer.try_send(change) {
                 Ok(()) => return Ok(()),
@@ -165,31 +192,8 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Store
     Ok(transaction.commit()?)
 }
 
-fn in_savepoint<T>(
-    transaction: &Transaction<'_>,
-    change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    transaction.prepare_cached("SAVEPOINT change")?.execute([])?;
-    let result = change(transaction);
-    if transaction.is_autocommit() {
-        return result; // There is no transaction any more; `commit_group` sees it.
-    }
-    let end: &[&str] = match &result {
-        Ok(_) => &["RELEASE change"],
-        Err(_) => &["ROLLBACK TO change", "RELEASE change"],
-    };
-    match end.iter().try_for_each(|sql| transaction.prepare_cached(sql)?.execute([]).map(drop)) {
-        Ok(()) => result,
-        Err(error) => {
-            // What of the change is in the transaction is unknown: none of it may be committed.
-            transaction.execute_batch("ROLLBACK")?;
-            Err(error)
-        }
-    }
-}
-
-fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Change>) {
-    let mut since = 0;
+fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Box<dyn Change>>) {
+    let (mut since, mut before) = (0, 0);
     loop {
         let first = match changes.recv_timeout(QUIET) {
             Ok(first) => first,
@@ -201,11 +205,13 @@ fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Change>) {
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         };
-        let mut answers: Vec<Answer> = Vec::new();
-        let committed = commit_group(&mut connection, first, changes, &mut answers);
-        since += answers.len();
-        for answer in answers {
-            answer(committed.clone());
+        let mut group = vec![first];
+        gather(&mut group, before, changes);
+        let committed = commit_group(&mut connection, &mut group, changes);
+        since += group.len();
+        before = group.len();
+        for change in group {
+            change.tell(committed.clone());
         }
         if since >= LOOK {
             since = 0;
@@ -216,33 +222,72 @@ fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Change>) {
     }
 }
 
+/// Waits a moment for the others of a group that was large before.
+fn gather(group: &mut Vec<Box<dyn Change>>, before: usize, changes: &mpsc::Receiver<Box<dyn Change>>) {
+    let until = Instant::now() + MOMENT;
+    while before >= SIBLINGS && group.len() < before {
+        let left = until.saturating_duration_since(Instant::now());
+        match changes.recv_timeout(left) {
+            Ok(next) => group.push(next),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Commits the changes in `group` and what waits behind them, in one transaction. A savepoint for each change would cost
+/// a copy of every page that it touches, so there is none unless one fails.
 fn commit_group(
     connection: &mut Connection,
-    first: Change,
-    changes: &mpsc::Receiver<Change>,
-    answers: &mut Vec<Answer>,
+    group: &mut Vec<Box<dyn Change>>,
+    changes: &mpsc::Receiver<Box<dyn Change>>,
 ) -> Result<(), StoreError> {
-    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            let error = StoreError::from(error);
-            answers.push(first(Err(error.clone())));
-            return Err(error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut run = 0;
+    let good = loop {
+        while group.get_mut(run).is_some_and(|change| change.run(&transaction)) {
+            run += 1;
+        }
+        if run < group.len() || run >= GROUP {
+            break run == group.len();
+        }
+        match changes.try_recv() {
+            Ok(next) => group.push(next),
+            Err(_) => break true,
         }
     };
-    let mut next = Some(first);
-    while let Some(change) = next {
-        answers.push(change(Ok(&transaction)));
-        // When the disk is full or fails, SQLite undoes the whole transaction by itself. Whatever ran after it would
-        // be committed one by one, and then be reported as failed.
-        if transaction.is_autocommit() {
-            return Err(StoreError::Disk(
-                "a change of the same commit failed, and all of them were undone".into(),
-            ));
-        }
-        next = if answers.len() < GROUP { changes.try_recv().ok() } else { None };
+    if good {
+        return Ok(transaction.commit()?);
+    }
+    undone(&transaction)?;
+    transaction.rollback()?;
+    one_by_one(connection, group)
+}
+
+/// Runs each change again in a savepoint of its own, so that those that fail undo themselves alone.
+fn one_by_one(connection: &mut Connection, group: &mut [Box<dyn Change>]) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for change in group {
+        transaction.execute_batch("SAVEPOINT change")?;
+        let good = change.run(&transaction);
+        undone(&transaction)?;
+        transaction.execute_batch(if good {
+            "RELEASE change"
+        } else {
+            "ROLLBACK TO change; RELEASE change"
+        })?;
     }
     Ok(transaction.commit()?)
+}
+
+/// When the disk is full or fails, SQLite undoes the whole transaction by itself. Whatever ran after it would be
+/// committed one by one, and then be reported as failed.
+fn undone(transaction: &Connection) -> Result<(), StoreError> {
+    match transaction.is_autocommit() {
+        true => {
+            Err(StoreError::Disk("a change of the same commit failed, and all of them were undone".into()))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Moves the WAL into the database between two groups, so that no commit waits for it to be of unbounded length.

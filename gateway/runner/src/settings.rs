@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
@@ -57,7 +57,9 @@ impl Settings {
         let state = real(given.state);
         let database = FACTS.state.database.parent().map(|folder| state.join(folder));
         let hidden = [Some(state.join(&FACTS.state.egress)), database].into_iter().flatten().collect();
-        let secret = vec![state, real(given.config)];
+        let mut secret = vec![state, real(given.config)];
+        // Whoever can write beside the keys can put others in their place.
+        secret.extend(config.keys.file.as_deref().and_then(Path::parent).map(|folder| real(folder.into())));
         protected.extend(secret.iter().cloned());
         if let Some(folder) = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from)) {
             protected.push(real(folder));

@@ -6,10 +6,11 @@ mod source;
 mod throttle;
 mod half_open;
 mod scrub;
+mod secrets;
 mod webhook;
 mod poll;
 
-use std::{collections::HashMap, future::Future};
+use std::future::Future;
 
 use bytes::Bytes;
 use openclaw_wire::id::BotName;
@@ -17,8 +18,9 @@ use openclaw_wire::id::BotName;
 use crate::telegram::update::Update;
 
 pub use poll::{PollState, poll};
+pub use secrets::{Digest, Secrets, Told};
 pub use source::Source;
-pub use webhook::{Gate, Listener, Secrets, serve};
+pub use webhook::{Gate, Listener, serve};
 
 /// What passed every check of this module. Only this module makes one.
 #[derive(Debug)]
@@ -57,6 +59,3 @@ pub trait Inbox: Send + Sync + 'static {
     /// Stores one batch: one update of a webhook, or what one poll brought.
     fn accept(&self, batch: Vec<Verified<Incoming>>) -> impl Future<Output = Result<(), NotStored>> + Send;
 }
-
-/// SHA-256 of each bot's webhook secret.
-type Digests = HashMap<BotName, [u8; 32]>;

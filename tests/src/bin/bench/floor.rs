@@ -109,7 +109,7 @@ fn handler(listener: std::net::TcpListener, digest: &str) -> anyhow::Result<()> 
     }
     let config = Config::parse("", Path::new("none"))?;
     let secrets = Arc::new(Secrets::default());
-    secrets.set([(BOT.parse()?, expected)].into());
+    secrets.set([(BOT.parse()?, expected.into())].into());
     let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone() };
     let limit = Duration::from_secs(config.webhook.read_timeout);
     let gate = Arc::new(Gate::new(source, secrets, config.webhook.max_body, limit));

@@ -49,8 +49,8 @@ impl World {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
         let address = listener.local_addr().expect("address");
         let (stored, secrets) = (Arc::<Stored>::default(), Arc::<Secrets>::default());
-        let digest = Sha256::digest("test-secret").into();
-        secrets.set(HashMap::from([("main".parse().expect("name"), digest)]));
+        let digest: [u8; 32] = Sha256::digest("test-secret").into();
+        secrets.set(HashMap::from([("main".parse().expect("name"), digest.into())]));
         let source = Source { from: From::Tunnel, ranges: FACTS.telegram.ranges.clone() };
         // Short: two cases wait until it is over.
         let gate = Gate::new(source, secrets.clone(), MOST, Duration::from_millis(500));
@@ -166,7 +166,8 @@ async fn each_request_gets_its_status_an_empty_body_and_what_is_refused_is_not_s
     assert!(statuses(&answer.to_uppercase()) == ["503"] && answer.contains("retry-after: 2"), "{answer}");
     // A blank secret is never right, even if egress should tell the digest of one; without any digest we are not ready.
     world.stored.0.lock().expect("lock").1 = false;
-    world.secrets.set(HashMap::from([("main".parse().expect("name"), Sha256::digest("").into())]));
+    let empty: [u8; 32] = Sha256::digest("").into();
+    world.secrets.set(HashMap::from([("main".parse().expect("name"), empty.into())]));
     let blank = good.replace("test-secret", "");
     assert_eq!(statuses(&world.until_closed(&blank).await), ["401"]);
     world.secrets.set(HashMap::new());
