@@ -48,7 +48,12 @@ pub fn row(jailer: &Jailer, scene: &Scene) -> anyhow::Result<Row> {
     let stop = AtomicBool::new(false);
     let (mut got, mut saw, mut refused) = (0, 0, 0);
     std::thread::scope(|scope| {
-        scope.spawn(|| while !stop.load(Ordering::Relaxed) && swap().is_ok() {});
+        scope.spawn(|| {
+            let mut swapped = Ok(());
+            while !stop.load(Ordering::Relaxed) && swapped.is_ok() {
+                swapped = swap();
+            }
+        });
         for _ in 0..BUILT {
             match jailer.run(&ready, &task, None, |_| ()) {
                 Outcome::Output(text) if text.contains("got") => got += 1,

@@ -172,9 +172,7 @@ impl Scene {
         symlink(secret.join("key.txt"), documents.join("absolute"))?;
         symlink("../secret/key.txt", documents.join("relative"))?;
         symlink("/proc/self/environ", documents.join("proc"))?;
-        for left in ["skill/bin/new"] {
-            let _not_there = fs::remove_file(self.folder.join(left));
-        }
+        let _not_there = fs::remove_file(self.folder.join("skill/bin/new"));
         Ok(())
     }
 
