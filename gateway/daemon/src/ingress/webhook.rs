@@ -18,13 +18,12 @@ use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::{body::Incoming as Body, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openclaw_wire::{facts::FACTS, id::BotName};
-use subtle::ConstantTimeEq;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    Digests, Inbox, Incoming, Source, Verified,
+    Digest, Digests, Inbox, Incoming, Source, Verified,
     half_open::{HalfOpen, Place},
     scrub::{Scrubbed, Shown},
     source::Peer,
@@ -137,13 +136,13 @@ impl Gate {
         // An unknown bot costs the same as a wrong secret, and says the same.
         let bot =
             path.strip_prefix(FACTS.webhook.path.as_str()).and_then(|name| name.parse::<BotName>().ok());
-        let expected = bot.as_ref().and_then(|bot| digests.get(bot)).copied().unwrap_or([0; 32]);
+        let expected = bot.as_ref().and_then(|bot| digests.get(bot)).copied().unwrap_or(Digest::new([0; 32]));
         let mut values = headers.get_all(SECRET).iter();
         let given = match (values.next(), values.next()) {
             (Some(one), None) => shown.digest(one.as_bytes()),
             _ => None,
         };
-        let same: bool = given.unwrap_or([1; 32]).ct_eq(&expected).into();
+        let same = given.unwrap_or(Digest::new([1; 32])).matches(&expected);
         // No secret at all is never right, whatever digest egress told (incident 14).
         let Some(bot) = bot.filter(|_| same && given.is_some()) else {
             self.throttle.failed(address, Instant::now());
@@ -230,6 +229,11 @@ async fn connection(
     inbox: Arc<impl Inbox>,
     stop: CancellationToken,
 ) {
+    if let Peer::Unix(uid) = peer
+        && !gate.source.knows(uid)
+    {
+        warn!(uid, "refused a connection to the webhook's socket; if this is the tunnel's user, name it as `peer` in [webhook]");
+    }
     let shown = Arc::new(Shown::default());
     let stream = Scrubbed::new(stream, Arc::clone(&shown));
     let service = service_fn(|request| {
@@ -305,7 +309,11 @@ impl Accepted {
                 stream.set_nodelay(true)?;
                 (Box::new(stream), Peer::Tcp(address.ip()))
             }
-            Self::Unix(listener) => (Box::new(listener.accept().await?.0), Peer::Unix),
+            Self::Unix(listener) => {
+                let stream = listener.accept().await?.0;
+                let user = stream.peer_cred()?.uid();
+                (Box::new(stream), Peer::Unix(user))
+            }
         })
     }
 }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     egress::Egress,
-    ingress::{self, PollState, Secrets},
+    ingress::{self, Digest, PollState, Secrets},
     session::{BotIdentity, Command},
     telegram::method::{ApiError, BotCommand, GetMe, SetMyCommands, call_within},
     turn::Engine,
@@ -70,19 +70,9 @@ pub async fn keep(
 }
 
 /// Only bots with a webhook have a digest at the gate: a polled bot has no path.
-fn digest(bot: &BotRoute) -> Option<(BotName, [u8; 32])> {
-    if bot.updates != Updates::Webhook {
-        return None;
-    }
-    let hex = bot.webhook_secret_sha256.as_bytes();
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some((bot.name.clone(), bytes))
+fn digest(bot: &BotRoute) -> Option<(BotName, Digest)> {
+    let digest = Digest::from_hex(&bot.webhook_secret_sha256)?;
+    (bot.updates == Updates::Webhook).then(|| (bot.name.clone(), digest))
 }
 
 /// Starts what a bot needs, once.
