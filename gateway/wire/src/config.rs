@@ -2,6 +2,7 @@
 //! template that a first run writes: every key with its default, its unit and its meaning.
 
 mod check;
+mod skills;
 
 use std::{
     net::SocketAddr,
@@ -11,9 +12,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::skills::{Runtime, Skills};
 use crate::{
     facts::FACTS,
-    id::{BotName, ChatId, ModelName, SkillId, UserId},
+    id::{BotName, ChatId, ModelName, UserId},
 };
 
 /// The commented template: what a first run writes, and the reference of every key.
@@ -361,18 +363,6 @@ pub struct Session {
     pub window: usize,
     /// Largest summary, in bytes.
     pub summary: usize,
-}
-
-/// Section `[skills]`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Skills {
-    /// What `~` in a manifest means; the invoking user's home by default.
-    pub home: Option<PathBuf>,
-    /// Further folders of skills, besides the bundled ones.
-    pub folders: Vec<PathBuf>,
-    /// Skills that stay off.
-    pub disabled: Vec<SkillId>,
 }
 
 impl Default for Log {

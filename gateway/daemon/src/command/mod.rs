@@ -19,6 +19,7 @@ pub mod letters;
 pub mod status;
 pub mod doctor;
 pub mod config;
+pub mod skills;
 
 use place::Place;
 
@@ -64,6 +65,9 @@ enum Verb {
     Unfreeze,
     /// What is wrong, why it matters, and the command that mends it
     Doctor(JsonArgs),
+    /// What skills may do: check a folder before you trust it
+    #[command(subcommand)]
+    Skills(skills::SkillsVerb),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -128,6 +132,7 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Unfreeze => freeze::freeze(place, false).map(done),
         Verb::Status(args) => status::status(&args, place),
         Verb::Doctor(args) => doctor::doctor(place, args.json),
+        Verb::Skills(verb) => skills::skills(&verb, place),
         Verb::Config(verb) => config::config(&verb, place),
     }
 }
