@@ -120,6 +120,9 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
         policy::ask::MIGRATION,
         skill::calls::MIGRATION,
         outbox::rows::MIGRATION,
+        outbox::shown::MIGRATION,
+        inbox::starts::MIGRATION,
+        policy::ask::MIGRATION_MESSAGES,
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
@@ -224,6 +227,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     notify(&[NotifyState::Stopping]);
     stop.cancel();
+    engine.ends_well().await;
     tasks.close();
     let drained = async {
         tasks.wait().await;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use openclaw_wire::id::{BotName, ChatId};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Item;
@@ -36,6 +37,8 @@ struct State {
     stop: CancellationToken,
     /// The draft in which the running turn is shown.
     draft: Option<i64>,
+    /// What lets the running turn run, and its row; none while it waits for a person.
+    seat: Option<(i64, OwnedSemaphorePermit)>,
 }
 
 impl Lanes {
@@ -112,6 +115,19 @@ impl Lanes {
             items.into_iter().rev().for_each(|item| state.queue.push_front(item));
             inner.waiting += count;
         }
+    }
+
+    /// The turn of a lane may run.
+    pub fn sit(&self, lane: &Lane, row: i64, seat: OwnedSemaphorePermit) {
+        if let Some(state) = self.lock().lanes.get_mut(lane) {
+            state.seat = Some((row, seat));
+        }
+    }
+
+    /// It ended, or waits for a person: another one may run. Gives its row, if it had a seat.
+    pub fn stand(&self, lane: &Lane) -> Option<i64> {
+        let seat = self.lock().lanes.get_mut(lane)?.seat.take();
+        seat.map(|(row, _)| row)
     }
 
     /// The running turn of a lane is shown in this draft.

@@ -3,6 +3,7 @@
 
 mod accept;
 mod lanes;
+mod careful;
 mod words;
 mod vouched;
 mod conversation;
@@ -83,7 +84,9 @@ pub struct Engine {
     bots: Mutex<HashMap<BotName, BotIdentity>>,
     guesses: Guesses,
     lanes: lanes::Lanes,
-    turns: Semaphore,
+    /// Seats of turns that run; one for all while it is careful.
+    turns: Arc<Semaphore>,
+    careful: AtomicBool,
     frozen: AtomicBool,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
     told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
@@ -121,7 +124,7 @@ impl Engine {
         let owners = parts.store.read(pairing::owners)?;
         let frozen = parts.store.read(history::frozen)?.is_some();
         let access = Access::new(&parts.config.access, owners);
-        let turns = Semaphore::new(parts.config.turn.concurrent);
+        let turns = Arc::new(Semaphore::new(parts.config.turn.concurrent));
         Ok(Arc::new(Self {
             store: parts.store,
             api: parts.api,
@@ -135,6 +138,7 @@ impl Engine {
             guesses: Guesses::default(),
             lanes: lanes::Lanes::default(),
             turns,
+            careful: AtomicBool::new(false),
             frozen: AtomicBool::new(frozen),
             told: Mutex::default(),
             answered: Notify::new(),
@@ -226,8 +230,12 @@ impl Engine {
             if self.stopping.is_cancelled() {
                 return; // It stays in the inbox; the next start takes it up.
             }
-            let Ok(_permit) = self.turns.acquire().await else { return };
-            walk::walk(&self, &lane, item, &stop).await;
+            let Ok(seat) = Arc::clone(&self.turns).acquire_owned().await else { return };
+            self.lanes.sit(&lane, item.row, seat);
+            if self.may_run(&lane, item.row).await {
+                walk::walk(&self, &lane, item, &stop).await;
+            }
+            self.lanes.stand(&lane);
         }
     }
 

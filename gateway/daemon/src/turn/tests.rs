@@ -79,6 +79,9 @@ impl World {
             policy::ask::MIGRATION,
             skill::calls::MIGRATION,
             outbox::rows::MIGRATION,
+            outbox::shown::MIGRATION,
+            inbox::starts::MIGRATION,
+            policy::ask::MIGRATION_MESSAGES,
         ];
         let store = Store::open(&dir.join("db"), &migrations).expect("store");
         std::fs::create_dir_all(dir.join("skills/s")).expect("folder");
