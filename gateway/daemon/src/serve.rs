@@ -123,6 +123,7 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
         outbox::shown::MIGRATION,
         inbox::starts::MIGRATION,
         policy::ask::MIGRATION_MESSAGES,
+        skill::calls::MIGRATION_STOPPED,
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;

@@ -6,6 +6,7 @@
 //! becomes the skill; [`spec`] is what it is told.
 
 pub mod settings;
+pub mod log;
 pub mod serve;
 pub mod skills;
 pub mod call;

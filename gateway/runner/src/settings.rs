@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 use openclaw_wire::{
-    config::{Config, Profile},
+    config::{Config, Log, Profile},
     facts::FACTS,
     id::SkillId,
 };
@@ -16,6 +16,8 @@ pub const USAGE: &str = "openclaw-runner --config FILE --state DIR [--skills DIR
 /// Everything that is settled before the first descriptor is opened.
 #[derive(Debug)]
 pub struct Settings {
+    /// Which log lines are written, and in which shape.
+    pub log: Log,
     /// `production`: anything that the kernel does not enforce is an error.
     pub required: bool,
     /// Folders that hold skill folders.
@@ -53,6 +55,7 @@ impl Settings {
             protected.push(real(folder));
         }
         Ok(Self {
+            log: config.log,
             required: config.profile == Profile::Production,
             shelves,
             hidden,

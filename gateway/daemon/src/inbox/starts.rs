@@ -16,9 +16,11 @@ pub fn unfinished(connection: &Connection) -> rusqlite::Result<u32> {
 
 /// Another start. Gives how many starts before it came to no end.
 pub fn begin(transaction: &Transaction<'_>) -> rusqlite::Result<u32> {
-    transaction.query_row("UPDATE starts SET unfinished = unfinished + 1 RETURNING unfinished - 1", [], |row| {
-        row.get(0)
-    })
+    transaction.query_row(
+        "UPDATE starts SET unfinished = unfinished + 1 RETURNING unfinished - 1",
+        [],
+        |row| row.get(0),
+    )
 }
 
 /// All that waited at the start is dealt with, or the operator ended the process.

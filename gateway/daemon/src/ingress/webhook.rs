@@ -232,7 +232,10 @@ async fn connection(
     if let Peer::Unix(uid) = peer
         && !gate.source.knows(uid)
     {
-        warn!(uid, "refused a connection to the webhook's socket; if this is the tunnel's user, name it as `peer` in [webhook]");
+        warn!(
+            uid,
+            "refused a connection to the webhook's socket; if this is the tunnel's user, name it as `peer` in [webhook]"
+        );
     }
     let shown = Arc::new(Shown::default());
     let stream = Scrubbed::new(stream, Arc::clone(&shown));

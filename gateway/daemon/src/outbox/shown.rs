@@ -74,6 +74,9 @@ mod tests {
             assert_eq!(find(&transaction, 7).expect("find"), shown);
             assert_eq!(find(&transaction, 8).expect("find"), Shown::No);
         }
-        assert_eq!((prune(&transaction, 100).expect("prune"), prune(&transaction, 101).expect("prune")), (0, 1));
+        assert_eq!(
+            (prune(&transaction, 100).expect("prune"), prune(&transaction, 101).expect("prune")),
+            (0, 1)
+        );
     }
 }

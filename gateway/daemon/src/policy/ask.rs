@@ -237,7 +237,10 @@ mod tests {
         assert_eq!(undelivered(&transaction, &[8, 9], "gone").expect("one"), ["c1"]);
         let state = |call| standing(&transaction, call, 1).expect("standing");
         assert_eq!(state("c1"), Some(Standing::Undelivered("gone".into())));
-        assert!(matches!(state("c2"), Some(Standing::Open { .. })) && matches!(state("c3"), Some(Standing::Open { .. })));
+        assert!(
+            matches!(state("c2"), Some(Standing::Open { .. }))
+                && matches!(state("c3"), Some(Standing::Open { .. }))
+        );
         assert_eq!(answer(&transaction, "q1", here, true, 1).expect("answer"), None, "too late");
         assert!(answer(&transaction, "q2", here, true, 1).expect("answer").is_some());
         assert_eq!(undelivered(&transaction, &[10], "gone").expect("answered"), Vec::<String>::new());

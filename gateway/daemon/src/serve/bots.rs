@@ -21,8 +21,10 @@ use crate::{
 
 /// How often egress is asked again.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Between tries while it has not answered yet: it starts at the same time as we do.
+/// After the first failure while it has not answered yet, as it starts at the same time as we do; doubled each time.
 const SOON: Duration = Duration::from_millis(20);
+/// The longest pause until it has answered.
+const LONGEST: Duration = Duration::from_secs(5);
 /// For Telegram to introduce a bot.
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -44,7 +46,7 @@ pub async fn keep(
     polls: Arc<Polls>,
     stop: CancellationToken,
 ) {
-    let mut known = false;
+    let (mut known, mut soon) = (false, SOON);
     loop {
         let pause = match egress.status().await {
             Ok(status) => {
@@ -56,10 +58,12 @@ pub async fn keep(
                 AGAIN
             }
             Err(error) => {
-                if known {
+                let pause = if known { AGAIN } else { soon };
+                if known || soon == LONGEST {
                     warn!(%error, "egress does not tell its bots");
                 }
-                if known { AGAIN } else { SOON }
+                soon = longer(soon);
+                pause
             }
         };
         tokio::select! {
@@ -67,6 +71,10 @@ pub async fn keep(
             () = stop.cancelled() => return,
         }
     }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (2 * pause).min(LONGEST)
 }
 
 /// Only bots with a webhook have a digest at the gate: a polled bot has no path.
@@ -125,5 +133,21 @@ async fn introduce(api: &Arc<Egress>, engine: &Engine, bot: &BotName) {
     match call_within(&**api, bot, &SetMyCommands { commands: &commands }, WITHIN).await {
         Ok(_) | Err(ApiError::NotModified) => {}
         Err(error) => info!(%bot, %error, "the command menu was not set"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{LONGEST, SOON, longer};
+
+    #[test]
+    fn an_egress_that_never_answers_is_asked_ever_more_rarely() {
+        let pauses: Vec<Duration> = std::iter::successors(Some(SOON), |pause| Some(longer(*pause))).take(20).collect();
+        assert!(pauses.windows(2).all(|two| two[1] > two[0] || two[1] == LONGEST), "{pauses:?}");
+        assert_eq!(pauses.last(), Some(&LONGEST));
+        // A start takes well under two seconds: until then hardly anything is lost.
+        assert!(pauses.iter().take(6).sum::<Duration>() < Duration::from_secs(2), "{pauses:?}");
     }
 }

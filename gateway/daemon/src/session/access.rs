@@ -67,6 +67,11 @@ impl Access {
         self.owners.contains(&user)
     }
 
+    /// Whether this is a listed group.
+    pub fn lists(&self, group: ChatId) -> bool {
+        self.groups.contains_key(&group)
+    }
+
     /// The owners, whose private chats have their own ids.
     pub fn owners(&self) -> impl Iterator<Item = UserId> + '_ {
         self.owners.iter().copied()

@@ -17,6 +17,11 @@ CREATE TABLE call (
 CREATE INDEX call_inbox ON call (inbox);
 ";
 
+/// Calls that were stopped half way are told from those that a crash ended.
+pub const MIGRATION_STOPPED: &str = "
+ALTER TABLE call ADD COLUMN stopped INTEGER;            -- unix seconds; it may have happened
+";
+
 /// What is known of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -51,6 +56,16 @@ pub fn finish(transaction: &Transaction<'_>, id: &str, result: &str, now: i64) -
     Ok(())
 }
 
+/// The turn of a message was stopped: what it had started and not finished may have happened. Gives the tools.
+pub fn stopped(transaction: &Transaction<'_>, inbox: i64, now: i64) -> rusqlite::Result<Vec<String>> {
+    transaction
+        .prepare_cached(
+            "UPDATE call SET stopped = ?2 WHERE inbox = ?1 AND finished IS NULL AND stopped IS NULL RETURNING tool",
+        )?
+        .query_map([inbox, now], |row| row.get(0))?
+        .collect()
+}
+
 /// What is known of a call.
 pub fn state(connection: &Connection, id: &str) -> rusqlite::Result<State> {
     let row: Option<Option<String>> = connection
@@ -81,18 +96,23 @@ pub fn expire(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize
 mod tests {
     use rusqlite::Connection;
 
-    use super::{State, finish, start, state};
+    use super::{State, finish, start, state, stopped};
 
     #[test]
     fn a_call_starts_once_and_its_state_tells() {
         let mut connection = Connection::open_in_memory().expect("open");
         connection.execute_batch(super::MIGRATION).expect("migrate");
+        connection.execute_batch(super::MIGRATION_STOPPED).expect("migrate");
         let transaction = connection.transaction().expect("begin");
         assert_eq!(state(&transaction, "c").expect("state"), State::New);
         assert!(start(&transaction, "c", 1, "s", "t", 0).expect("start"));
         assert_eq!(state(&transaction, "c").expect("state"), State::Started);
         assert!(!start(&transaction, "c", 1, "s", "t", 0).expect("start"), "a second start");
+        assert!(start(&transaction, "d", 1, "s", "u", 0).expect("start"));
         finish(&transaction, "c", "r", 1).expect("finish");
         assert_eq!(state(&transaction, "c").expect("state"), State::Finished("r".into()));
+        assert_eq!(stopped(&transaction, 1, 2).expect("stopped"), ["u"], "what is finished was not stopped");
+        assert_eq!(stopped(&transaction, 1, 3).expect("stopped"), Vec::<String>::new(), "once");
+        assert_eq!(state(&transaction, "d").expect("state"), State::Started, "it may have happened");
     }
 }

@@ -48,7 +48,7 @@ impl Engine {
                     .into_iter()
                     .map(|(lane, update, body)| {
                         let row = inbox::accept(tx, &lane, update.id, &body, now)?;
-                        Ok(row.map(|row| (lane, Item { row, update })))
+                        Ok(row.map(|row| (lane, Item { row, update, bytes: body.len() })))
                     })
                     .collect::<rusqlite::Result<Vec<_>>>()
             })

@@ -46,7 +46,10 @@ impl Engine {
         let before = self.store.write(starts::begin).await?;
         let mut seat = None;
         if before >= IN_A_ROW {
-            warn!(before, "the gateway ended again and again while it dealt with what waits: one message at a time now");
+            warn!(
+                before,
+                "the gateway ended again and again while it dealt with what waits: one message at a time now"
+            );
             self.careful.store(true, Ordering::Relaxed);
             self.turns.forget_permits(self.config.turn.concurrent - 1);
             seat = Arc::clone(&self.turns).acquire_owned().await.ok();

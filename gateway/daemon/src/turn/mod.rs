@@ -4,6 +4,7 @@
 mod accept;
 mod lanes;
 mod careful;
+mod introduced;
 mod words;
 mod vouched;
 mod conversation;
@@ -60,6 +61,8 @@ pub struct Item {
     pub row: i64,
     /// What it says.
     pub update: Update,
+    /// Bytes in which it came.
+    pub bytes: usize,
 }
 
 /// Everything that a turn needs. One for the process.
@@ -92,6 +95,8 @@ pub struct Engine {
     told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
     /// Somebody answered a question.
     answered: Notify,
+    /// Telegram introduced a bot.
+    introduced: Notify,
     stopping: CancellationToken,
     /// Where turns run, whoever hands an update in.
     runtime: Handle,
@@ -142,6 +147,7 @@ impl Engine {
             frozen: AtomicBool::new(frozen),
             told: Mutex::default(),
             answered: Notify::new(),
+            introduced: Notify::new(),
             stopping,
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
@@ -157,6 +163,7 @@ impl Engine {
     /// What Telegram says of a bot.
     pub fn set_identity(&self, bot: BotName, identity: BotIdentity) {
         self.bots.lock().unwrap_or_else(PoisonError::into_inner).insert(bot, identity);
+        self.introduced.notify_waiters();
     }
 
     /// What Telegram said of a bot, if it has.
@@ -188,6 +195,16 @@ impl Engine {
 
     /// Sends a stored update to whoever deals with it: at once, or in its lane.
     fn route(self: &Arc<Self>, lane: Lane, item: Item) {
+        if self.unclear(&lane, &item) && self.may_be_urgent(&item) {
+            let engine = Arc::clone(self);
+            let held = async move {
+                if engine.until_introduced(&lane, &CancellationToken::new()).await {
+                    engine.route(lane, item);
+                }
+            };
+            self.tasks.spawn_on(held, &self.runtime);
+            return;
+        }
         if self.urgent(&lane, &item) {
             let engine = Arc::clone(self);
             self.tasks.spawn_on(async move { urgent::handle(&engine, &lane, item).await }, &self.runtime);
@@ -229,6 +246,9 @@ impl Engine {
         while let Some((item, stop)) = self.lanes.next(&lane) {
             if self.stopping.is_cancelled() {
                 return; // It stays in the inbox; the next start takes it up.
+            }
+            if self.unclear(&lane, &item) && !self.until_introduced(&lane, &stop).await {
+                return;
             }
             let Ok(seat) = Arc::clone(&self.turns).acquire_owned().await else { return };
             self.lanes.sit(&lane, item.row, seat);

@@ -39,7 +39,8 @@ impl Engine {
                 self.settle(vec![row.id]).await; // Whoever asked is gone.
                 continue;
             }
-            match Update::parse(&row.body).map(|update| Item { row: row.id, update }) {
+            let parsed = Update::parse(&row.body);
+            match parsed.map(|update| Item { row: row.id, update, bytes: row.body.len() }) {
                 Ok(item) if seat.is_some() && self.urgent(&row.lane, &item) => urgent.push((row.lane, item)),
                 Ok(item) => self.route(row.lane, item),
                 Err(error) => give_up(self, &row.lane, row.id, &error.to_string()).await,

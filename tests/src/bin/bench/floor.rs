@@ -106,12 +106,12 @@ fn handler(listener: std::net::TcpListener, digest: &str) -> anyhow::Result<()> 
     let config = Config::parse("", Path::new("none"))?;
     let secrets = Arc::new(Secrets::default());
     secrets.set([(BOT.parse()?, expected)].into());
-    let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone(), users: Vec::new() };
+    let source =
+        Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone(), users: Vec::new() };
     let limit = Duration::from_secs(config.webhook.read_timeout);
     let gate = Arc::new(Gate::new(source, secrets, config.webhook.max_body, limit));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serving =
-        ingress::serve(Listener::Tcp(listener), gate, Arc::new(Forgets), CancellationToken::new());
+    let serving = ingress::serve(Listener::Tcp(listener), gate, Arc::new(Forgets), CancellationToken::new());
     Ok(runtime.block_on(serving)?)
 }
 

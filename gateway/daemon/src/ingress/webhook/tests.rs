@@ -168,7 +168,9 @@ async fn each_request_gets_its_status_an_empty_body_and_what_is_refused_is_not_s
     assert!(statuses(&answer.to_uppercase()) == ["503"] && answer.contains("retry-after: 2"), "{answer}");
     // A blank secret is never right, even if egress should tell the digest of one; without any digest we are not ready.
     world.stored.0.lock().expect("lock").1 = false;
-    world.secrets.set(HashMap::from([("main".parse().expect("name"), Digest::new(Sha256::digest("").into()))]));
+    world
+        .secrets
+        .set(HashMap::from([("main".parse().expect("name"), Digest::new(Sha256::digest("").into()))]));
     let blank = good.replace("test-secret", "");
     assert_eq!(statuses(&world.until_closed(&blank).await), ["401"]);
     world.secrets.set(HashMap::new());

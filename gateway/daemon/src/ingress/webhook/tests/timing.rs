@@ -21,7 +21,11 @@ fn quartiles(mut one: impl FnMut(), mut other: impl FnMut()) -> [(u128, u128); 2
         // 0 1 1 0 0 1 1 0: neither is always the first of a pair.
         let kind = (round / 2 + round) % 2;
         let started = Instant::now();
-        if kind == 0 { one() } else { other() }
+        if kind == 0 {
+            one()
+        } else {
+            other()
+        }
         times[kind].push(started.elapsed().as_nanos());
     }
     times.map(|mut times| {
@@ -57,7 +61,8 @@ async fn the_time_does_not_tell_where_a_secret_is_wrong() {
         Digest::new(bytes)
     };
     let (first, last) = (wrong(0), wrong(31));
-    let compare = |guess: &Digest| (0..100).for_each(|_| assert!(!black_box(&right).matches(black_box(guess))));
+    let compare =
+        |guess: &Digest| (0..100).for_each(|_| assert!(!black_box(&right).matches(black_box(guess))));
     let seen = told_apart(|| quartiles(|| compare(&first), || compare(&last)));
     assert!(seen < ROUNDS, "the time tells where two digests differ");
 
@@ -85,10 +90,7 @@ async fn the_time_does_not_tell_where_a_secret_is_wrong() {
 
 fn gate(secret: &str) -> Gate {
     let secrets = Arc::<Secrets>::default();
-    secrets.set(HashMap::from([(
-        "main".parse().expect("name"),
-        Digest::new(Sha256::digest(secret).into()),
-    )]));
+    secrets.set(HashMap::from([("main".parse().expect("name"), Digest::new(Sha256::digest(secret).into()))]));
     let source = Source { from: From::Tunnel, ranges: FACTS.telegram.ranges.clone(), users: Vec::new() };
     Gate::new(source, secrets, MOST, Duration::from_secs(1))
 }
