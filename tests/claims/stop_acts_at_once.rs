@@ -88,7 +88,10 @@ async fn a_stopped_effect_is_not_forgotten() {
     let told = world.model.requests().pop().expect("asked").body.to_string();
     assert!(told.contains("It may have happened."), "{told}");
     assert_eq!(lines(), 1);
-    assert_eq!(world.gateway.count("SELECT count(*) FROM call WHERE stopped IS NOT NULL AND finished IS NULL"), 1);
+    assert_eq!(
+        world.gateway.count("SELECT count(*) FROM call WHERE stopped IS NOT NULL AND finished IS NULL"),
+        1
+    );
 }
 
 fn jail_runs(runner: u32) -> bool {

@@ -57,8 +57,8 @@ const WORKERS: usize = 2;
 /// Threads for opening doors and the like.
 const BLOCKING: usize = 8;
 /// Niceness of the workers: what comes in is stored first, by the threads of webhook and store, and turns take what is
-/// left of a busy machine. 5 is a third of the weight (sched(7)).
-const STEP_BACK: i32 = 5;
+/// left of a busy machine. 10 is a tenth of the weight (sched(7)).
+const STEP_BACK: i32 = 10;
 
 /// Everything that is opened before the process locks itself down.
 struct Opened {
@@ -124,6 +124,7 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
         inbox::starts::MIGRATION,
         policy::ask::MIGRATION_MESSAGES,
         skill::calls::MIGRATION_STOPPED,
+        session::moved::MIGRATION,
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;

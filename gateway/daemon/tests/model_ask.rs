@@ -300,7 +300,11 @@ async fn an_answer_without_end_is_stopped() {
 
 #[tokio::test]
 async fn silence_is_an_error_in_each_phase_and_no_error_behind_the_end() {
-    let patience = Patience { first_byte: Duration::from_millis(80), idle: Duration::from_millis(80), ..Patience::default() };
+    let patience = Patience {
+        first_byte: Duration::from_millis(80),
+        idle: Duration::from_millis(80),
+        ..Patience::default()
+    };
     type Script = fn() -> Vec<Act>;
     let no_done = || openai("all").replace("data: [DONE]\n\n", "");
     let cases: [(Script, Result<&str, Kind>); 3] = [

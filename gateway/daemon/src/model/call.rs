@@ -43,7 +43,11 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { first_byte: Duration::from_secs(120), idle: Duration::from_secs(60), rest: Duration::from_secs(30) }
+        Self {
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+            rest: Duration::from_secs(30),
+        }
     }
 }
 

@@ -43,7 +43,9 @@ mod tests {
     fn a_dead_model_rests_for_a_while_and_a_prompts_fault_is_nobodys() {
         let (mut rests, now, rest) = (Rests::default(), Instant::now(), Duration::from_secs(30));
         let model = "a".parse().expect("name");
-        for kind in [Kind::ContextTooLong, Kind::Refused, Kind::Cancelled, Kind::Rejected, Kind::Prompt, Kind::Empty] {
+        for kind in
+            [Kind::ContextTooLong, Kind::Refused, Kind::Cancelled, Kind::Rejected, Kind::Prompt, Kind::Empty]
+        {
             rests.failed(&model, kind, now, rest);
             assert!(!rests.rests(&model, now), "{kind:?}");
         }

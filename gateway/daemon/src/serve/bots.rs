@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn an_egress_that_never_answers_is_asked_ever_more_rarely() {
-        let pauses: Vec<Duration> = std::iter::successors(Some(SOON), |pause| Some(longer(*pause))).take(20).collect();
+        let pauses: Vec<Duration> =
+            std::iter::successors(Some(SOON), |pause| Some(longer(*pause))).take(20).collect();
         assert!(pauses.windows(2).all(|two| two[1] > two[0] || two[1] == LONGEST), "{pauses:?}");
         assert_eq!(pauses.last(), Some(&LONGEST));
         // A start takes well under two seconds: until then hardly anything is lost.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tracing::info;
 
 use super::{Engine, Item, now};
@@ -39,22 +40,19 @@ impl Inbox for Arc<Engine> {
 }
 
 impl Engine {
-    async fn take_in(self: &Arc<Self>, known: Vec<(Lane, Update, bytes::Bytes)>) -> Result<(), StoreError> {
-        let now = now();
-        let stored = self
-            .store
-            .write(move |tx| {
-                known
-                    .into_iter()
-                    .map(|(lane, update, body)| {
-                        let row = inbox::accept(tx, &lane, update.id, &body, now)?;
-                        Ok(row.map(|row| (lane, Item { row, update, bytes: body.len() })))
-                    })
-                    .collect::<rusqlite::Result<Vec<_>>>()
-            })
-            .await?;
-        for (lane, item) in stored.into_iter().flatten() {
-            self.route(lane, item);
+    async fn take_in(self: &Arc<Self>, known: Vec<(Lane, Update, Bytes)>) -> Result<(), StoreError> {
+        let (now, known) = (now(), Arc::new(known));
+        let stored = Arc::clone(&known);
+        let rows = self.store.write(move |tx| {
+            let accept =
+                |(lane, update, body): &(Lane, Update, Bytes)| inbox::accept(tx, lane, update.id, body, now);
+            stored.iter().map(accept).collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let rows = rows.await?;
+        for ((lane, update, body), row) in Arc::unwrap_or_clone(known).into_iter().zip(rows) {
+            if let Some(row) = row {
+                self.route(lane, Item { row, update, bytes: body.len() });
+            }
         }
         Ok(())
     }

@@ -180,6 +180,11 @@ impl Lanes {
         shown.inspect(|(_, state)| state.stop.cancel()).is_some()
     }
 
+    /// Whether any lane of a chat has a turn.
+    pub fn is_at_work(&self, chat: ChatId) -> bool {
+        self.lock().lanes.keys().any(|lane| lane.chat == chat)
+    }
+
     /// Stops every running turn.
     pub fn cancel_all(&self) {
         self.lock().lanes.values().for_each(|state| state.stop.cancel());

@@ -5,6 +5,7 @@ mod accept;
 mod lanes;
 mod careful;
 mod introduced;
+mod moved;
 mod words;
 mod vouched;
 mod conversation;
@@ -30,7 +31,7 @@ use std::{
 
 use openclaw_wire::{
     config::{Config, TERMINAL},
-    id::{BotName, ModelName, UserId},
+    id::{BotName, ModelName},
 };
 use tokio::{
     runtime::Handle,
@@ -91,6 +92,7 @@ pub struct Engine {
     turns: Arc<Semaphore>,
     careful: AtomicBool,
     frozen: AtomicBool,
+    moving: moved::Moving,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
     told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
     /// Somebody answered a question.
@@ -125,10 +127,11 @@ pub struct Parts {
 impl Engine {
     /// Reads who paired and whether everything is frozen. Turns will run on the runtime that calls this. Nothing runs yet: see [`Engine::recover`].
     pub fn new(parts: Parts, stopping: CancellationToken) -> Result<Arc<Self>, StoreError> {
-        use crate::session::{history, pairing};
+        use crate::session::{history, moved as groups, pairing};
         let owners = parts.store.read(pairing::owners)?;
         let frozen = parts.store.read(history::frozen)?.is_some();
-        let access = Access::new(&parts.config.access, owners);
+        let moved = parts.store.read(groups::all)?;
+        let access = Access::new(&parts.config.access, owners).moved(&moved);
         let turns = Arc::new(Semaphore::new(parts.config.turn.concurrent));
         Ok(Arc::new(Self {
             store: parts.store,
@@ -145,6 +148,7 @@ impl Engine {
             turns,
             careful: AtomicBool::new(false),
             frozen: AtomicBool::new(frozen),
+            moving: moved::Moving::default(),
             told: Mutex::default(),
             answered: Notify::new(),
             introduced: Notify::new(),
@@ -185,12 +189,6 @@ impl Engine {
     /// Whether `/freeze` is in force.
     pub fn frozen(&self) -> bool {
         self.frozen.load(Ordering::Relaxed)
-    }
-
-    /// Adds an owner who has paired.
-    fn add_owner(&self, paired: Vec<UserId>) {
-        let access = Access::new(&self.config.access, paired);
-        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
     }
 
     /// Sends a stored update to whoever deals with it: at once, or in its lane.
@@ -248,6 +246,9 @@ impl Engine {
                 return; // It stays in the inbox; the next start takes it up.
             }
             if self.unclear(&lane, &item) && !self.until_introduced(&lane, &stop).await {
+                return;
+            }
+            if !self.until_moved(lane.chat).await {
                 return;
             }
             let Ok(seat) = Arc::clone(&self.turns).acquire_owned().await else { return };

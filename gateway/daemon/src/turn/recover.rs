@@ -30,6 +30,7 @@ const TIDY: Duration = Duration::from_secs(3600);
 impl Engine {
     /// Takes up everything that waits in the inbox, in order. Once, at start.
     pub async fn recover(self: &Arc<Self>) -> Result<usize, StoreError> {
+        self.follow_all().await?;
         let rows = self.store.read(inbox::waiting)?;
         let count = rows.len();
         let seat = self.begin(rows.last().map(|row| row.id)).await?;
@@ -70,7 +71,13 @@ impl Engine {
                     (bot, chat, text)
                 }
                 // Without its token the bot can't tell anybody; the log and the status do.
-                Event::Paused { .. } | Event::Resumed { .. } | Event::Migrated { .. } => continue,
+                Event::Paused { .. } | Event::Resumed { .. } => continue,
+                Event::Migrated { bot, from, to } => {
+                    if let Err(error) = self.group_moved(&bot, from, to).await {
+                        warn!(%error, %from, %to, "could not follow a group");
+                    }
+                    continue;
+                }
             };
             // What can't be sent to the owner is not told to the owner in the same chat.
             if self.access().is_owner(UserId(chat.0)) {

@@ -388,7 +388,8 @@ impl Desk<'_> {
             said = format!("{} was stopped while it ran. It may have happened.", effects.join(", "));
             text = format!("(The user stopped this answer. {said})");
             if !self.engine.access().owners().any(|owner| owner.0 == self.lane.chat.0) {
-                super::owner::tell(self.engine, self.lane, format!("In chat {}: {said}", self.lane.chat)).await?;
+                super::owner::tell(self.engine, self.lane, format!("In chat {}: {said}", self.lane.chat))
+                    .await?;
             }
         }
         self.push(Turn::Assistant { source: None, parts: vec![Part::Text { text }] }, &[Label::model(false)]);

@@ -131,15 +131,9 @@ async fn refuse(
         && engine.guesses.allows(user, now())
     {
         let (code, now) = (code.to_owned(), now());
-        let owners = engine
-            .store
-            .write(move |tx| match pairing::redeem(tx, &code, user, now)? {
-                true => pairing::owners(tx).map(Some),
-                false => Ok(None),
-            })
-            .await?;
-        if let Some(owners) = owners {
-            engine.add_owner(owners);
+        let paired = engine.store.write(move |tx| pairing::redeem(tx, &code, user, now)).await?;
+        if paired {
+            engine.refresh_access()?;
             info!(%user, "paired: a new owner");
             let text = "Paired. You are the owner of this assistant; /help lists what it can do.";
             return answer(engine, lane, &[row], text).await;
