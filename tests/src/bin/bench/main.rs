@@ -33,7 +33,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5_000)]
     soak: u64,
     /// Messages for CPU time
-    #[arg(long, default_value_t = 2_048)]
+    #[arg(long, default_value_t = 8_192)]
     messages: u64,
     /// Updates in one round of accepts
     #[arg(long, default_value_t = 8_000)]
@@ -138,7 +138,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
             report.delay = Some(turns::delay(&openclaw, &far, disk, 300)?);
         }
         if wanted(Part::Cost) {
-            eprintln!("{} messages over 64 chats", arguments.messages);
+            eprintln!("{} messages over {} chats", arguments.messages, turns::CHATS);
             report.cost = Some(turns::cost(&openclaw, &far, disk, arguments.messages)?);
         }
         if wanted(Part::Accepts) {
