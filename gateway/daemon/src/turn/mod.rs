@@ -2,6 +2,7 @@
 //! this module keeps lanes apart, carries answers away, and picks up after a crash what was begun before it.
 
 mod accept;
+mod burst;
 mod lanes;
 mod careful;
 mod introduced;
@@ -88,6 +89,7 @@ pub struct Engine {
     bots: Mutex<HashMap<BotName, BotIdentity>>,
     guesses: Guesses,
     lanes: lanes::Lanes,
+    bursts: burst::Bursts,
     /// Seats of turns that run; one for all while it is careful.
     turns: Arc<Semaphore>,
     careful: AtomicBool,
@@ -145,6 +147,7 @@ impl Engine {
             bots: Mutex::default(),
             guesses: Guesses::default(),
             lanes: lanes::Lanes::default(),
+            bursts: burst::Bursts::default(),
             turns,
             careful: AtomicBool::new(false),
             frozen: AtomicBool::new(frozen),
@@ -253,6 +256,7 @@ impl Engine {
             }
             let Ok(seat) = Arc::clone(&self.turns).acquire_owned().await else { return };
             self.lanes.sit(&lane, item.row, seat);
+            self.bursts.over().await;
             if self.may_run(&lane, item.row).await {
                 walk::walk(&self, &lane, item, &stop).await;
             }
