@@ -3,6 +3,7 @@
 
 mod models_answer;
 mod requests_fit_the_vendors_types;
+mod sdks_speak_through_egress;
 mod skills_are_portable;
 
 use std::process::Stdio;

@@ -2,7 +2,6 @@
 //! down it has no way out but its doors.
 
 mod bots;
-mod log;
 
 use std::{
     collections::HashMap,
@@ -89,7 +88,7 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     // Settings.
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
     let config = Config::read(&args.config)?;
-    log::start(&config.log);
+    openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
     // Sockets.
     let webhook =
@@ -177,8 +176,9 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let (events, outbox_events) = mpsc::channel(EVENTS);
     let limits = Limits { pace: Pace::from(&config.telegram), ..Limits::default() };
     let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
+    let models = Models::new(egress.clone());
     let parts = Parts {
-        models: Models::new(egress.clone()),
+        models: models.clone(),
         executor: Executor::new(runner),
         api: api.clone(),
         catalog,
@@ -199,7 +199,8 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
         on_own_thread("webhook", or_end("webhook", serving, stop.clone()))?;
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
-    tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
+    let (engine_, polls_) = (Arc::clone(&engine), Arc::clone(&polls));
+    tasks.spawn(bots::keep(egress.clone(), engine_, models, secrets, polls_, stop.clone()));
     let admin_ = Admin {
         engine: Arc::clone(&engine),
         egress,

@@ -1,7 +1,11 @@
 //! What the runner is told: its arguments and the few keys of the configuration that concern it.
 //! Never reads a key file or a conversation; the state folder is known only to keep skills out of it.
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use openclaw_wire::{
@@ -51,6 +55,9 @@ impl Settings {
         let hidden = [Some(state.join(&FACTS.state.egress)), database].into_iter().flatten().collect();
         protected.push(state);
         protected.push(real(given.config));
+        // Whoever can write beside the keys can put others in their place.
+        protected
+            .extend(config.keys.file.as_deref().and_then(Path::parent).map(|folder| real(folder.into())));
         if let Some(folder) = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from)) {
             protected.push(real(folder));
         }

@@ -1,16 +1,12 @@
 //! The SHA-256 of a webhook secret. It can't be compared with `==`, which stops at the first byte that differs and so
 //! tells by its time how much of a guess is right (incident 10): only in a time that is the same for all values.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
-use openclaw_wire::id::BotName;
 use subtle::ConstantTimeEq;
 
 /// Bytes of SHA-256.
 const LENGTH: usize = 32;
-
-/// Digests of the webhook secrets, by bot.
-pub type Digests = HashMap<BotName, Digest>;
 
 /// One digest.
 #[derive(Clone, Copy)]
@@ -18,7 +14,7 @@ pub struct Digest([u8; LENGTH]);
 
 impl Digest {
     /// From the bytes of a SHA-256.
-    pub fn new(bytes: [u8; LENGTH]) -> Self {
+    pub const fn new(bytes: [u8; LENGTH]) -> Self {
         Self(bytes)
     }
 

@@ -7,6 +7,7 @@ mod source;
 mod throttle;
 mod half_open;
 mod scrub;
+mod secrets;
 mod webhook;
 mod poll;
 
@@ -17,10 +18,11 @@ use openclaw_wire::id::BotName;
 
 use crate::telegram::update::Update;
 
-pub use digest::{Digest, Digests};
+pub use digest::Digest;
 pub use poll::{PollState, poll};
+pub use secrets::{Secrets, Told};
 pub use source::Source;
-pub use webhook::{Gate, Listener, Secrets, serve};
+pub use webhook::{Gate, Listener, serve};
 
 /// What passed every check of this module. Only this module makes one.
 #[derive(Debug)]

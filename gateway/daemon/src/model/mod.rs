@@ -272,19 +272,7 @@ impl Models {
             }
         };
         match (self.egress.status().await, old) {
-            (Ok(status), old) => {
-                let routes: Arc<[ModelRoute]> = status.models.into();
-                let mut known = self.lock();
-                // Another server may stand behind a name now.
-                known.dialects.retain(|name, _| {
-                    let find =
-                        |routes: &[ModelRoute]| routes.iter().find(|route| route.name == *name).cloned();
-                    find(&routes) == old.as_deref().and_then(find)
-                });
-                known.routes = Some(routes.clone());
-                known.at = Some(Instant::now());
-                Ok(routes)
-            }
+            (Ok(status), _) => Ok(self.learn(status.models)),
             (Err(error), Some(old)) => {
                 tracing::warn!(%error, "egress does not tell its models; the list of before is used");
                 self.lock().at = Some(Instant::now());
@@ -292,6 +280,21 @@ impl Models {
             }
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Takes over what egress told.
+    pub fn learn(&self, models: Vec<ModelRoute>) -> Arc<[ModelRoute]> {
+        let routes: Arc<[ModelRoute]> = models.into();
+        let mut known = self.lock();
+        let old = known.routes.clone();
+        // Another server may stand behind a name now.
+        known.dialects.retain(|name, _| {
+            let find = |routes: &[ModelRoute]| routes.iter().find(|route| route.name == *name).cloned();
+            find(&routes) == old.as_deref().and_then(find)
+        });
+        known.routes = Some(routes.clone());
+        known.at = Some(Instant::now());
+        routes
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

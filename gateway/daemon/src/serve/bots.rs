@@ -1,5 +1,5 @@
 //! The bots, as egress tells them: digests of their webhook secrets for the gate, polling for those without a webhook,
-//! their names and command menu. Asked again now and then, because egress may have been restarted with another key.
+//! their names and command menu. Egress answers as soon as it has news: keys are exchanged while we serve.
 
 use std::{
     collections::HashMap,
@@ -13,14 +13,15 @@ use tracing::{info, warn};
 
 use crate::{
     egress::Egress,
-    ingress::{self, Digest, PollState, Secrets},
+    ingress::{self, Digest, PollState, Secrets, Told},
+    model::Models,
     session::{BotIdentity, Command},
     telegram::method::{ApiError, BotCommand, GetMe, SetMyCommands, call_within},
     turn::Engine,
 };
 
-/// How often egress is asked again.
-const AGAIN: Duration = Duration::from_secs(30);
+/// Between tries after egress did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 /// After the first failure while it has not answered yet, as it starts at the same time as we do; doubled each time.
 const SOON: Duration = Duration::from_millis(20);
 /// The longest pause until it has answered.
@@ -38,28 +39,45 @@ pub fn problems(polls: &Polls) -> Vec<String> {
     with.collect()
 }
 
-/// Keeps gate, polling and names up to date until `stop`.
+/// Keeps gate, polling, names and models up to date until `stop`. Asking for news of a version tells egress that we work
+/// by it.
 pub async fn keep(
     egress: Egress,
     engine: Arc<Engine>,
+    models: Models,
     secrets: Arc<Secrets>,
     polls: Arc<Polls>,
     stop: CancellationToken,
 ) {
-    let (mut known, mut soon) = (false, SOON);
+    let (mut known, mut soon): (Option<u64>, _) = (None, SOON);
     loop {
-        let pause = match egress.status().await {
+        let told = tokio::select! {
+            told = egress.news(known) => told,
+            bot = secrets.renewed() => {
+                match egress.renewed(&bot).await {
+                    Ok(()) => secrets.told(&bot),
+                    Err(error) => {
+                        warn!(%error, %bot, "egress was not told that its new webhook secret is in use");
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+                continue;
+            }
+            () = stop.cancelled() => return,
+        };
+        let pause = match told {
             Ok(status) => {
-                known = true;
-                secrets.set(status.bots.iter().filter_map(digest).collect());
+                known = Some(status.version);
+                secrets.set(status.bots.iter().filter_map(digests).collect());
+                models.learn(status.models);
                 for bot in status.bots.into_iter().filter(|bot| bot.problem.is_none()) {
                     take_up(&egress, &engine, &polls, bot, &stop);
                 }
-                AGAIN
+                continue;
             }
             Err(error) => {
-                let pause = if known { AGAIN } else { soon };
-                if known || soon == LONGEST {
+                let pause = if known.is_some() { AGAIN } else { soon };
+                if known.is_some() || soon == LONGEST {
                     warn!(%error, "egress does not tell its bots");
                 }
                 soon = longer(soon);
@@ -78,9 +96,16 @@ fn longer(pause: Duration) -> Duration {
 }
 
 /// Only bots with a webhook have a digest at the gate: a polled bot has no path.
-fn digest(bot: &BotRoute) -> Option<(BotName, Digest)> {
-    let digest = Digest::from_hex(&bot.webhook_secret_sha256)?;
-    (bot.updates == Updates::Webhook).then(|| (bot.name.clone(), digest))
+fn digests(bot: &BotRoute) -> Option<(BotName, Told)> {
+    if bot.updates != Updates::Webhook {
+        return None;
+    }
+    let newest = Digest::from_hex(&bot.webhook_secret_sha256)?;
+    let previous = bot.webhook_previous.as_ref();
+    let previous = previous.and_then(|previous| {
+        Some((Digest::from_hex(&previous.sha256)?, Duration::from_secs(previous.seconds)))
+    });
+    Some((bot.name.clone(), Told { newest, previous }))
 }
 
 /// Starts what a bot needs, once.

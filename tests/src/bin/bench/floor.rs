@@ -105,7 +105,7 @@ fn handler(listener: std::net::TcpListener, digest: &str) -> anyhow::Result<()> 
     let expected = Digest::from_hex(digest).context("a SHA-256 has 64 digits")?;
     let config = Config::parse("", Path::new("none"))?;
     let secrets = Arc::new(Secrets::default());
-    secrets.set([(BOT.parse()?, expected)].into());
+    secrets.set([(BOT.parse()?, expected.into())].into());
     let source =
         Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone(), users: Vec::new() };
     let limit = Duration::from_secs(config.webhook.read_timeout);

@@ -90,7 +90,10 @@ async fn the_time_does_not_tell_where_a_secret_is_wrong() {
 
 fn gate(secret: &str) -> Gate {
     let secrets = Arc::<Secrets>::default();
-    secrets.set(HashMap::from([("main".parse().expect("name"), Digest::new(Sha256::digest(secret).into()))]));
+    secrets.set(HashMap::from([(
+        "main".parse().expect("name"),
+        Digest::new(Sha256::digest(secret).into()).into(),
+    )]));
     let source = Source { from: From::Tunnel, ranges: FACTS.telegram.ranges.clone(), users: Vec::new() };
     Gate::new(source, secrets, MOST, Duration::from_secs(1))
 }
