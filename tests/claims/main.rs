@@ -5,6 +5,7 @@ mod webhook_refuses_requests_without_its_secret;
 mod webhook_decides_before_it_reads;
 mod webhook_slows_guessing_down;
 mod webhook_refuses_other_senders;
+mod webhook_on_a_socket_knows_its_peer;
 mod webhook_takes_each_update_once;
 mod webhook_accepts_only_what_is_stored;
 mod webhook_is_registered_by_the_operator;

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin},
-    command::Serve,
+    command::{Serve, run::account},
     egress::Egress,
     inbox, ingress,
     ingress::{Gate, Listener, Secrets, Source},
@@ -59,7 +59,7 @@ const BLOCKING: usize = 8;
 /// Everything that is opened before the process locks itself down.
 struct Opened {
     config: Config,
-    webhook: Option<Listener>,
+    webhook: Option<(Listener, Source)>,
     admin: UnixListener,
     egress: Door,
     runner: Door,
@@ -93,6 +93,7 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     // Sockets.
     let webhook =
         inherited.take_fd("webhook").map(listener).transpose().context("use the socket \"webhook\"")?;
+    let webhook = webhook.map(|listener| anyhow::Ok((listener, source(&config.webhook)?))).transpose()?;
     let Some(admin) = inherited.take_fd("admin").map(UnixListener::from) else {
         bail!(
             "no socket named \"admin\" was handed over\n  mend: start it with `openclaw run` or its systemd socket units"
@@ -115,6 +116,11 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
         skill::calls::MIGRATION,
         outbox::rows::MIGRATION,
         skill::standing::MIGRATION,
+        outbox::shown::MIGRATION,
+        inbox::starts::MIGRATION,
+        policy::ask::MIGRATION_MESSAGES,
+        skill::calls::MIGRATION_STOPPED,
+        session::moved::MIGRATION,
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
@@ -133,6 +139,14 @@ fn listener(fd: OwnedFd) -> std::io::Result<Listener> {
         rustix::net::AddressFamily::UNIX => Listener::Unix(fd.into()),
         _ => Listener::Tcp(fd.into()),
     })
+}
+
+/// Who may connect to the webhook. Read before the lock down, behind which there is no `/etc/passwd`.
+fn source(webhook: &config::Webhook) -> anyhow::Result<Source> {
+    let own = rustix::process::geteuid().as_raw();
+    let peer = webhook.peer.as_deref().map(account::number_of).transpose().context("[webhook] peer")?;
+    let users = std::iter::once(own).chain(peer).collect();
+    Ok(Source { from: webhook.from, ranges: FACTS.telegram.ranges.clone(), users })
 }
 
 fn lock_down(args: &Serve, opened: &Opened) -> anyhow::Result<Report> {
@@ -180,8 +194,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     tasks.spawn(Arc::clone(&engine).hear(outbox_events));
 
     let secrets = Arc::new(Secrets::default());
-    if let Some(listener) = webhook {
-        let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone() };
+    if let Some((listener, source)) = webhook {
         let limit = Duration::from_secs(config.webhook.read_timeout);
         let gate = Gate::new(source, Arc::clone(&secrets), config.webhook.max_body, limit);
         let serving = ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone());
@@ -215,6 +228,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     notify(&[NotifyState::Stopping]);
     stop.cancel();
+    engine.ends_well().await;
     tasks.close();
     let drained = async {
         tasks.wait().await;

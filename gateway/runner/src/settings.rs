@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use openclaw_wire::{
-    config::{Config, Profile, Runtime},
+    config::{Config, Log, Profile, Runtime},
     facts::FACTS,
     id::{RuntimeName, SkillId},
 };
@@ -20,6 +20,8 @@ pub const USAGE: &str = "openclaw-runner --config FILE --state DIR [--skills DIR
 /// Everything that is settled before the first descriptor is opened.
 #[derive(Debug)]
 pub struct Settings {
+    /// Which log lines are written, and in which shape.
+    pub log: Log,
     /// `production`: anything that the kernel does not enforce is an error.
     pub required: bool,
     /// Folders that hold skill folders.
@@ -65,6 +67,7 @@ impl Settings {
             protected.push(real(folder));
         }
         Ok(Self {
+            log: config.log,
             required: config.profile == Profile::Production,
             shelves,
             hidden,

@@ -204,6 +204,8 @@ pub struct Webhook {
     pub listen: Listen,
     /// Who connects to it.
     pub from: From,
+    /// With a unix socket: the user of the tunnel's process, by name or number, besides our own.
+    pub peer: Option<String>,
     /// The public address, `https://host`; `/telegram/<bot>` is added.
     pub public_url: Option<Url>,
     /// Largest request body, in bytes.
@@ -419,6 +421,7 @@ impl Default for Webhook {
         Self {
             listen: Listen::Tcp(FACTS.webhook.listen),
             from: From::Tunnel,
+            peer: None,
             public_url: None,
             max_body: 262_144,
             read_timeout: 10,

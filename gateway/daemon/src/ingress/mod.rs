@@ -2,6 +2,7 @@
 //! cost anything: peer and source address, throttle, secret header, size, body within its time, JSON.
 //! It never answers with a body: Telegram would execute a `method` that it finds there.
 
+mod digest;
 mod source;
 mod throttle;
 mod half_open;
@@ -17,8 +18,9 @@ use openclaw_wire::id::BotName;
 
 use crate::telegram::update::Update;
 
+pub use digest::Digest;
 pub use poll::{PollState, poll};
-pub use secrets::{Digest, Secrets, Told};
+pub use secrets::{Secrets, Told};
 pub use source::Source;
 pub use webhook::{Gate, Listener, serve};
 

@@ -11,18 +11,16 @@ use std::{
 };
 
 use openclaw_wire::id::BotName;
-use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::Notify;
 
-/// SHA-256 of a secret.
-pub type Digest = [u8; 32];
+use super::Digest;
 
 /// For how long the secret before is right after the first update with the new one: for those that Telegram sent before
 /// it. Incident 43 allows a second.
 const UNDER_WAY: Duration = Duration::from_millis(800);
 
 /// What egress told of a bot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Told {
     /// The newest secret's digest.
     pub newest: Digest,
@@ -73,8 +71,9 @@ impl Secrets {
         let old = self.get();
         let known = |(bot, told): (BotName, Told)| {
             let previous = told.previous.map(|(digest, _)| digest);
-            let same =
-                old.get(&bot).filter(|known| known.newest == told.newest && known.previous == previous);
+            let same = old
+                .get(&bot)
+                .filter(|known| known.newest.matches(&told.newest) && same(known.previous, previous));
             // What was renewed stays so, also when egress has not heard of it yet.
             if let Some(known) = same.filter(|known| known.renewed.load(Ordering::Relaxed)) {
                 return (bot, Arc::clone(known));
@@ -98,17 +97,15 @@ impl Secrets {
     pub fn admits(&self, bot: Option<&BotName>, given: Option<Digest>) -> bool {
         let bots = self.get();
         let known = bot.and_then(|bot| Some((bot, bots.get(bot)?)));
-        let digest = given.unwrap_or([1; 32]);
-        let newest = digest.ct_eq(&known.map_or([0; 32], |(_, known)| known.newest));
-        let previous = digest.ct_eq(&known.and_then(|(_, known)| known.previous).unwrap_or([0; 32]));
+        let digest = given.unwrap_or(Digest::new([1; 32]));
+        let nothing = Digest::new([0; 32]);
+        let newest = digest.matches(&known.map_or(nothing, |(_, known)| known.newest));
+        let previous = digest.matches(&known.and_then(|(_, known)| known.previous).unwrap_or(nothing));
         let still = known.is_some_and(|(_, known)| self.now() < known.until.load(Ordering::Relaxed));
-        let right = newest | (previous & Choice::from(u8::from(still)));
-        let admitted = bool::from(right) && given.is_some() && known.is_some();
+        // Both were compared, whichever is right.
+        let admitted = (newest | (previous & still)) && given.is_some() && known.is_some();
         if let Some((bot, known)) = known.filter(|(_, known)| {
-            admitted
-                && bool::from(newest)
-                && known.previous.is_some()
-                && !known.renewed.load(Ordering::Relaxed)
+            admitted && newest && known.previous.is_some() && !known.renewed.load(Ordering::Relaxed)
         }) {
             self.renew(bot, known);
         }
@@ -150,16 +147,23 @@ impl Secrets {
     }
 }
 
+fn same(one: Option<Digest>, other: Option<Digest>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.matches(&other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::HashMap, time::Duration};
 
     use openclaw_wire::id::BotName;
 
-    use super::{Secrets, Told, UNDER_WAY};
+    use super::{Digest, Secrets, Told, UNDER_WAY};
 
-    const OLD: [u8; 32] = [7; 32];
-    const NEW: [u8; 32] = [8; 32];
+    const OLD: Digest = Digest::new([7; 32]);
+    const NEW: Digest = Digest::new([8; 32]);
 
     fn bot() -> BotName {
         "main".parse().expect("name")
@@ -178,12 +182,12 @@ mod tests {
         assert!(secrets.admits(Some(&bot()), Some(NEW)));
         for (bot, digest) in [
             (Some(&bot()), Some(OLD)),
-            (Some(&bot()), Some([0; 32])),
-            (Some(&bot()), Some([1; 32])),
+            (Some(&bot()), Some(Digest::new([0; 32]))),
+            (Some(&bot()), Some(Digest::new([1; 32]))),
             (Some(&bot()), None),
             (Some(&other), Some(NEW)),
-            (Some(&other), Some([0; 32])),
-            (None, Some([0; 32])),
+            (Some(&other), Some(Digest::new([0; 32]))),
+            (None, Some(Digest::new([0; 32]))),
             (None, None),
         ] {
             assert!(!secrets.admits(bot, digest), "{bot:?} {digest:?}");

@@ -211,6 +211,14 @@ async fn connection(
     inbox: Arc<impl Inbox>,
     stop: CancellationToken,
 ) {
+    if let Peer::Unix(uid) = peer
+        && !gate.source.knows(uid)
+    {
+        warn!(
+            uid,
+            "refused a connection to the webhook's socket; if this is the tunnel's user, name it as `peer` in [webhook]"
+        );
+    }
     let shown = Arc::new(Shown::default());
     let stream = Scrubbed::new(stream, Arc::clone(&shown));
     let service = service_fn(|request| {
@@ -286,7 +294,11 @@ impl Accepted {
                 stream.set_nodelay(true)?;
                 (Box::new(stream), Peer::Tcp(address.ip()))
             }
-            Self::Unix(listener) => (Box::new(listener.accept().await?.0), Peer::Unix),
+            Self::Unix(listener) => {
+                let stream = listener.accept().await?.0;
+                let user = stream.peer_cred()?.uid();
+                (Box::new(stream), Peer::Unix(user))
+            }
         })
     }
 }

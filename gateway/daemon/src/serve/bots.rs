@@ -22,8 +22,10 @@ use crate::{
 
 /// Between tries after egress did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Between tries while it has not answered yet: it starts at the same time as we do.
+/// After the first failure while it has not answered yet, as it starts at the same time as we do; doubled each time.
 const SOON: Duration = Duration::from_millis(20);
+/// The longest pause until it has answered.
+const LONGEST: Duration = Duration::from_secs(5);
 /// For Telegram to introduce a bot.
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -47,7 +49,7 @@ pub async fn keep(
     polls: Arc<Polls>,
     stop: CancellationToken,
 ) {
-    let mut known: Option<u64> = None;
+    let (mut known, mut soon): (Option<u64>, _) = (None, SOON);
     loop {
         let told = tokio::select! {
             told = egress.news(known) => told,
@@ -73,13 +75,14 @@ pub async fn keep(
                 }
                 continue;
             }
-            Err(error) => match known {
-                Some(_) => {
+            Err(error) => {
+                let pause = if known.is_some() { AGAIN } else { soon };
+                if known.is_some() || soon == LONGEST {
                     warn!(%error, "egress does not tell its bots");
-                    AGAIN
                 }
-                None => SOON,
-            },
+                soon = longer(soon);
+                pause
+            }
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -88,27 +91,21 @@ pub async fn keep(
     }
 }
 
+fn longer(pause: Duration) -> Duration {
+    (2 * pause).min(LONGEST)
+}
+
 /// Only bots with a webhook have a digest at the gate: a polled bot has no path.
 fn digests(bot: &BotRoute) -> Option<(BotName, Told)> {
     if bot.updates != Updates::Webhook {
         return None;
     }
-    let newest = digest(&bot.webhook_secret_sha256)?;
+    let newest = Digest::from_hex(&bot.webhook_secret_sha256)?;
     let previous = bot.webhook_previous.as_ref();
-    let previous = previous
-        .and_then(|previous| Some((digest(&previous.sha256)?, Duration::from_secs(previous.seconds))));
+    let previous = previous.and_then(|previous| {
+        Some((Digest::from_hex(&previous.sha256)?, Duration::from_secs(previous.seconds)))
+    });
     Some((bot.name.clone(), Told { newest, previous }))
-}
-
-fn digest(hex: &str) -> Option<Digest> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// Starts what a bot needs, once.
@@ -161,5 +158,22 @@ async fn introduce(api: &Arc<Egress>, engine: &Engine, bot: &BotName) {
     match call_within(&**api, bot, &SetMyCommands { commands: &commands }, WITHIN).await {
         Ok(_) | Err(ApiError::NotModified) => {}
         Err(error) => info!(%bot, %error, "the command menu was not set"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{LONGEST, SOON, longer};
+
+    #[test]
+    fn an_egress_that_never_answers_is_asked_ever_more_rarely() {
+        let pauses: Vec<Duration> =
+            std::iter::successors(Some(SOON), |pause| Some(longer(*pause))).take(20).collect();
+        assert!(pauses.windows(2).all(|two| two[1] > two[0] || two[1] == LONGEST), "{pauses:?}");
+        assert_eq!(pauses.last(), Some(&LONGEST));
+        // A start takes well under two seconds: until then hardly anything is lost.
+        assert!(pauses.iter().take(6).sum::<Duration>() < Duration::from_secs(2), "{pauses:?}");
     }
 }

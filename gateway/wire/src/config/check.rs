@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Config, Level, Profile, TERMINAL};
+use super::{Config, Level, Listen, Profile, TERMINAL};
 use crate::facts::FACTS;
 
 impl Config {
@@ -102,6 +102,12 @@ impl Config {
             return err(
                 "[telegram] per_second, per_chat_minute or per_group_minute is out of range".into(),
                 "set each to 1 to 1000000; Telegram allows about 30, 60 and 20",
+            );
+        }
+        if self.webhook.peer.is_some() && matches!(self.webhook.listen, Listen::Tcp(_)) {
+            return err(
+                "[webhook] peer names a user, but `listen` is an address, where nobody knows the user of a connection".into(),
+                "set listen = \"unix:/absolute/path\", or take `peer` away",
             );
         }
         if let Some(url) = &self.webhook.public_url {
@@ -210,6 +216,7 @@ mod tests {
             ("[turn]\nsteps = 0", "[turn]"),
             ("[skills]\nfolders = [\"skills\"]", "not an absolute path"),
             ("[skills]\nhome = \"~\"", "not an absolute path"),
+            ("[webhook]\npeer = \"cloudflared\"", "set listen = \"unix:"),
             ("[telegram]\nvia = \"socks5://user:pw@h:1\"", "without user, password or path"),
             ("[telegram]\nvia = \"socks5://h\"", "socks5://host:port"),
             ("[telegram]\nvia = \"ftp://h:1\"", "socks5://host:port"),

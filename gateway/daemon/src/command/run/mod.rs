@@ -17,7 +17,7 @@ use openclaw_wire::config::{Config, Log};
 use rustix::{fs::Mode, process::DumpableBehavior};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-mod account;
+pub mod account;
 mod backoff;
 mod folder;
 mod keys;
