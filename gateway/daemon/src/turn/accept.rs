@@ -41,6 +41,7 @@ impl Inbox for Arc<Engine> {
 
 impl Engine {
     async fn take_in(self: &Arc<Self>, known: Vec<(Lane, Update, Bytes)>) -> Result<(), StoreError> {
+        let _storing = self.bursts.enter();
         let (now, known) = (now(), Arc::new(known));
         let stored = Arc::clone(&known);
         let rows = self.store.write(move |tx| {

@@ -2,6 +2,7 @@
 //! this module keeps lanes apart, carries answers away, and picks up after a crash what was begun before it.
 
 mod accept;
+mod burst;
 mod lanes;
 mod words;
 mod vouched;
@@ -83,6 +84,7 @@ pub struct Engine {
     bots: Mutex<HashMap<BotName, BotIdentity>>,
     guesses: Guesses,
     lanes: lanes::Lanes,
+    bursts: burst::Bursts,
     turns: Semaphore,
     frozen: AtomicBool,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
@@ -134,6 +136,7 @@ impl Engine {
             bots: Mutex::default(),
             guesses: Guesses::default(),
             lanes: lanes::Lanes::default(),
+            bursts: burst::Bursts::default(),
             turns,
             frozen: AtomicBool::new(frozen),
             told: Mutex::default(),
@@ -227,6 +230,7 @@ impl Engine {
                 return; // It stays in the inbox; the next start takes it up.
             }
             let Ok(_permit) = self.turns.acquire().await else { return };
+            self.bursts.over().await;
             walk::walk(&self, &lane, item, &stop).await;
         }
     }
