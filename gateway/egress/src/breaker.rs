@@ -44,7 +44,11 @@ impl Breakers {
 
     /// The host was reached.
     pub fn reached(&self, host: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // As nearly always.
+        if !all.is_empty() {
+            all.remove(host);
+        }
     }
 
     /// It was not.

@@ -161,10 +161,13 @@ fn until_gone(egress: &Socket, mut retired: Retired) -> anyhow::Result<()> {
 }
 
 fn farewell(retired: &Retired) -> String {
+    let used = match retired.last_used {
+        Some(at) => format!("was last used {}", when(Some(at))),
+        None => "was not used since the start".into(),
+    };
     format!(
-        "The old {} was last used {}. Nothing uses it any more: it is safe to revoke it at its provider.",
-        retired.names.join(", "),
-        when(retired.last_used)
+        "The old {} {used}. Nothing uses it any more: it is safe to revoke it at its provider.",
+        retired.names.join(", ")
     )
 }
 
@@ -184,10 +187,13 @@ fn rotate_webhook(egress: &Socket, place: &Place, bot: Option<&BotName>, now: bo
 }
 
 fn test(egress: &Socket, name: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
-    let names: Vec<String> = match name {
-        Some(name) => vec![name.to_owned()],
-        None => block_on(list(egress))?.keys.into_iter().map(|key| key.name).collect(),
-    };
+    let mut names: Vec<String> = block_on(list(egress))?.keys.into_iter().map(|key| key.name).collect();
+    if let Some(name) = name {
+        names.retain(|known| known == name);
+        if names.is_empty() {
+            return Err(Fault::new(format!("there is no key {name}"), "openclaw keys list").into());
+        }
+    }
     let mut all: Vec<(String, Vec<Tried>)> = Vec::new();
     for name in names {
         let path = format!("/keys/{name}/test");
@@ -223,7 +229,6 @@ fn ask_for(name: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         let quiet = Quiet::begin(input.as_fd()).context("stop the terminal from showing what is typed")?;
         let read = input.lock().take(LONGEST + 1).read_until(b'\n', &mut key);
         drop(quiet);
-        eprintln!();
         read.context("read the key")?;
     } else {
         input.lock().take(LONGEST + 1).read_until(b'\n', &mut key).context("read the key")?;

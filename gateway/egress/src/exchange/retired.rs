@@ -10,7 +10,7 @@ use crate::{
     live::{Live, now},
 };
 
-/// Exchanges that are remembered; those with keys before others.
+/// Exchanges of keys that are remembered.
 const MOST: usize = 32;
 
 /// All exchanges since the start.
@@ -46,6 +46,9 @@ impl Retirements {
         let retired = Retired { number: old.number, keys, since: now(), live: Arc::downgrade(&old) };
         drop(old);
         let shown = retired.shown();
+        if retired.keys.is_empty() {
+            return shown;
+        }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST {
             all.remove(0);
@@ -54,9 +57,9 @@ impl Retirements {
         shown
     }
 
-    /// Those with keys.
+    /// Those that are remembered.
     pub fn list(&self) -> Vec<egress::Retired> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter(|retired| !retired.keys.is_empty()).map(Retired::shown).collect()
+        all.iter().map(Retired::shown).collect()
     }
 }
