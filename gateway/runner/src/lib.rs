@@ -6,7 +6,6 @@
 //! becomes the skill; [`spec`] is what it is told. [`drill`] attacks a jail and says whether it held.
 
 pub mod settings;
-pub mod log;
 pub mod serve;
 pub mod skills;
 pub mod call;

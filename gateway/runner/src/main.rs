@@ -14,7 +14,6 @@ use openclaw_runner::{
     call::Jailer,
     cgroup::{self, Cgroups},
     drill,
-    log,
     serve::Runner,
     settings::Settings,
     skills::{Ready, Skills},
@@ -49,7 +48,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let mut inherited = Inherited::take().context("take the inherited descriptors")?;
     let settings = Settings::read(std::env::args_os().skip(1))?;
-    log::start(&settings.log);
+    openclaw_log::start(&settings.log, env!("CARGO_CRATE_NAME"));
     let gateway = inherited.take_fd("gateway").context(
         "no descriptor named gateway was handed over; openclaw-runner is started by `openclaw run` or by systemd",
     )?;
