@@ -5,6 +5,7 @@ mod webhook_refuses_requests_without_its_secret;
 mod webhook_decides_before_it_reads;
 mod webhook_slows_guessing_down;
 mod webhook_refuses_other_senders;
+mod webhook_on_a_socket_knows_its_peer;
 mod webhook_takes_each_update_once;
 mod webhook_accepts_only_what_is_stored;
 mod webhook_is_registered_by_the_operator;
@@ -26,6 +27,7 @@ mod telegram_trouble_is_survived;
 
 mod processes_are_confined;
 mod secrets_stay_where_they_belong;
+mod keys_are_exchanged_while_messages_come;
 mod logs_are_bounded_and_hold_no_content;
 mod killed_processes_lose_nothing;
 mod long_conversations_cost_the_same;

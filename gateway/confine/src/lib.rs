@@ -14,6 +14,8 @@ pub mod process;
 pub mod memory;
 pub mod attempt;
 mod barrier;
+pub mod wipe;
+pub mod locked;
 mod status;
 mod descriptors;
 mod limits;
@@ -51,6 +53,8 @@ pub struct Profile {
     pub files: Option<u64>,
     /// Which filter of system calls.
     pub role: Role,
+    /// Layers that the process has put in force by itself.
+    pub own: Vec<Layer>,
     /// Under systemd: doors and the notification socket are paths, so `socket(AF_UNIX)` and `connect` stay allowed.
     pub paths: bool,
     /// Barriers that the drill leaves out to test the others; empty everywhere else.
@@ -85,7 +89,8 @@ pub struct Report {
 /// One barrier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// `capabilities`, `no_new_privs`, `dumpable`, `rlimits`, `landlock-fs`, `landlock-tcp`, `landlock-scope`, `seccomp`, `descriptors`.
+    /// `capabilities`, `no_new_privs`, `dumpable`, `rlimits`, `landlock-fs`, `landlock-tcp`, `landlock-scope`, `seccomp`, `descriptors`,
+    /// `key-memory`.
     pub name: String,
     /// What was asked, for people.
     pub asked: String,
@@ -170,6 +175,7 @@ pub fn enforce_with(profile: &Profile, evidence: &mut Evidence) -> Result<Report
     layers.push(capabilities::layer(&now, profile.required));
     layers.push(capabilities::no_new_privs_layer(&now));
     layers.push(seccomp::layer(profile, &filtered, &before, &now));
+    layers.extend(profile.own.iter().cloned());
     let report = Report { process: profile.process.to_owned(), layers };
     match report.layers.iter().find(|layer| !layer.complete) {
         Some(missing) if profile.required => Err(broken(
@@ -192,6 +198,9 @@ pub fn mend(layer: &str) -> &'static str {
         }
         "seccomp" | "no_new_privs" => {
             "use a kernel with CONFIG_SECCOMP_FILTER, outside emulators such as qemu-user"
+        }
+        "key-memory" => {
+            "let this user lock 512 KiB: LimitMEMLOCK=8M in the unit, `ulimit -l` in a shell, --ulimit memlock in a container"
         }
         "rlimits" | "dumpable" | "descriptors" => "use a Linux kernel of 5.11 or later",
         _ => "report this",

@@ -24,7 +24,7 @@ fn wanted(profile: &Profile) -> [(Resource, &'static str, u64); 3] {
     [
         // A core file would hold conversations or keys.
         (Resource::Core, "core", 0),
-        // Nothing of ours locks memory; io_uring and BPF would.
+        // Nothing of ours locks more memory from now on (what egress locked stays locked); io_uring and BPF would.
         (Resource::Memlock, "memlock", 0),
         (Resource::Nofile, "nofile", profile.files.unwrap_or(descriptors(profile.role))),
     ]

@@ -2,7 +2,6 @@
 //! down it has no way out but its doors.
 
 mod bots;
-mod log;
 
 use std::{
     collections::HashMap,
@@ -29,7 +28,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin},
-    command::Serve,
+    command::{Serve, run::account},
     egress::Egress,
     inbox, ingress,
     ingress::{Gate, Listener, Secrets, Source},
@@ -60,7 +59,7 @@ const BLOCKING: usize = 8;
 /// Everything that is opened before the process locks itself down.
 struct Opened {
     config: Config,
-    webhook: Option<Listener>,
+    webhook: Option<(Listener, Source)>,
     admin: UnixListener,
     egress: Door,
     runner: Door,
@@ -89,11 +88,12 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     // Settings.
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
     let config = Config::read(&args.config)?;
-    log::start(&config.log);
+    openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
     // Sockets.
     let webhook =
         inherited.take_fd("webhook").map(listener).transpose().context("use the socket \"webhook\"")?;
+    let webhook = webhook.map(|listener| anyhow::Ok((listener, source(&config.webhook)?))).transpose()?;
     let Some(admin) = inherited.take_fd("admin").map(UnixListener::from) else {
         bail!(
             "no socket named \"admin\" was handed over\n  mend: start it with `openclaw run` or its systemd socket units"
@@ -116,6 +116,11 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
         skill::calls::MIGRATION,
         outbox::rows::MIGRATION,
         skill::standing::MIGRATION,
+        outbox::shown::MIGRATION,
+        inbox::starts::MIGRATION,
+        policy::ask::MIGRATION_MESSAGES,
+        skill::calls::MIGRATION_STOPPED,
+        session::moved::MIGRATION,
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
@@ -134,6 +139,14 @@ fn listener(fd: OwnedFd) -> std::io::Result<Listener> {
         rustix::net::AddressFamily::UNIX => Listener::Unix(fd.into()),
         _ => Listener::Tcp(fd.into()),
     })
+}
+
+/// Who may connect to the webhook. Read before the lock down, behind which there is no `/etc/passwd`.
+fn source(webhook: &config::Webhook) -> anyhow::Result<Source> {
+    let own = rustix::process::geteuid().as_raw();
+    let peer = webhook.peer.as_deref().map(account::number_of).transpose().context("[webhook] peer")?;
+    let users = std::iter::once(own).chain(peer).collect();
+    Ok(Source { from: webhook.from, ranges: FACTS.telegram.ranges.clone(), users })
 }
 
 fn lock_down(args: &Serve, opened: &Opened) -> anyhow::Result<Report> {
@@ -164,8 +177,9 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let (events, outbox_events) = mpsc::channel(EVENTS);
     let limits = Limits { pace: Pace::from(&config.telegram), ..Limits::default() };
     let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
+    let models = Models::new(egress.clone());
     let parts = Parts {
-        models: Models::new(egress.clone()),
+        models: models.clone(),
         executor: Executor::new(runner, egress.clone()),
         api: api.clone(),
         catalog,
@@ -180,15 +194,15 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     tasks.spawn(Arc::clone(&engine).hear(outbox_events));
 
     let secrets = Arc::new(Secrets::default());
-    if let Some(listener) = webhook {
-        let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone() };
+    if let Some((listener, source)) = webhook {
         let limit = Duration::from_secs(config.webhook.read_timeout);
         let gate = Gate::new(source, Arc::clone(&secrets), config.webhook.max_body, limit);
         let serving = ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone());
         on_own_thread("webhook", or_end("webhook", serving, stop.clone()))?;
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
-    tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
+    let (engine_, polls_) = (Arc::clone(&engine), Arc::clone(&polls));
+    tasks.spawn(bots::keep(egress.clone(), engine_, models, secrets, polls_, stop.clone()));
     let admin_ = Admin {
         engine: Arc::clone(&engine),
         egress,
@@ -214,6 +228,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     notify(&[NotifyState::Stopping]);
     stop.cancel();
+    engine.ends_well().await;
     tasks.close();
     let drained = async {
         tasks.wait().await;

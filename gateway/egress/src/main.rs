@@ -3,16 +3,26 @@
 //! It forwards the gateway's requests to the hosts of a fixed table, adds the key, and streams the answer back. It
 //! executes nothing, follows no redirect, and never lets a request choose where it goes.
 
-mod log;
 mod keys;
+mod ignored;
 mod private_file;
+mod secret;
+mod seen;
 mod defaults;
 mod table;
 mod webhook;
+mod live;
+mod exchange;
+mod attempt;
 mod serve;
 mod proxy;
 mod route;
+mod failover;
+mod lease;
 mod address;
+mod names;
+mod roots;
+mod breaker;
 mod dial;
 mod mask;
 mod refuse;
@@ -38,15 +48,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    dial::Clients,
-    keys::Keys,
-    mask::Masks,
+    dial::Outside,
+    exchange::{Exchange, Watch},
+    keys::{KeyFile, Keys},
     notify::Notify,
     proxy::Egress,
     serve::Served,
-    table::Table,
-    way::Ways,
-    webhook::{Place, WebhookSecret},
+    way::{Endpoints, Ways},
+    webhook::Place,
 };
 
 /// How long requests under way may still take after a stop was asked; systemd kills after 90 s.
@@ -55,6 +64,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 const GIVE_BACK: Duration = Duration::from_secs(30);
 /// Threads that wait for the system's resolver; everything else is one thread.
 const RESOLVERS: usize = 4;
+
+/// Keys pass through buffers of libraries that know nothing of secrets; none outlives its buffer.
+#[global_allocator]
+static ALLOCATOR: openclaw_confine::wipe::WipeOnFree = openclaw_confine::wipe::WipeOnFree;
 
 fn main() -> ExitCode {
     match start() {
@@ -73,17 +86,24 @@ fn start() -> anyhow::Result<()> {
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
     let Arguments { config: config_file, state, bundled } = arguments(std::env::args_os().skip(1))?;
     let config = Config::read(&config_file)?;
-    log::start(&config.log);
+    openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
     // Secrets.
-    let keys = Keys::read(&state, inherited.take_fd("keys"))?;
-    for (name, source) in keys.names() {
-        tracing::debug!(name, ?source, "key");
+    let key_memory = openclaw_confine::locked::layer();
+    let file = key_file(&config, &state);
+    // Before the keys are read, so that no change goes unnoticed.
+    let watch = Watch::begin(&file)?;
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let keys = Keys::read(&file, credentials.as_deref(), inherited.take_fd("keys"))?;
+    for key in keys.iter() {
+        tracing::debug!(name = key.name, source = ?key.source, "key");
     }
-    let folder = state.join(&FACTS.state.egress);
-    let table = Table::new(&config, &keys, |bot| WebhookSecret::of(&folder, &bot.name))?;
-    let masks = Arc::new(Masks::new(keys.values().chain(table.bots.iter().map(|bot| bot.webhook.secret()))));
-    let ways = Arc::new(Ways::new(&state, &bundled, &config, &table, keys, masks.clone())?);
+    let outside = Outside::new(roots::read(config.network.extra_roots.as_deref())?)?;
+    let (folder, key_folder) = (state.join(&FACTS.state.egress), file.folder().to_owned());
+    let (place, required) = (Place::new(&config), config.profile == config::Profile::Production);
+    let endpoints = Endpoints::read(&config, &outside)?;
+    let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside)?);
+    let ways = Arc::new(Ways::new(&state, &bundled, endpoints, exchange.clone())?);
 
     // Sockets.
     let mut entry = |name: &str| match inherited.take_fd(name) {
@@ -102,12 +122,13 @@ fn start() -> anyhow::Result<()> {
     // Lock down.
     let report = openclaw_confine::enforce(&Profile {
         process: "egress",
-        required: config.profile == config::Profile::Production,
-        // Configuration, keys and webhook secrets are in memory by now.
+        required,
         read: resolver_files(),
-        // What the operator approves is written there.
-        write: vec![state.join(&FACTS.state.approved)],
+        // The key file when it is changed, webhook secrets when they are exchanged, the list of seen keys, what the operator
+        // approves.
+        write: vec![folder, key_folder],
         role: Role::Egress,
+        own: vec![key_memory],
         ..Profile::default()
     })?;
     if !report.complete() {
@@ -115,25 +136,18 @@ fn start() -> anyhow::Result<()> {
     }
 
     // Runtime.
-    let egress = Arc::new(Egress {
-        table,
-        clients: Clients::new()?,
-        masks,
-        ways,
-        confinement: serde_json::to_value(&report)?,
-    });
-    let place = Arc::new(Place::new(&config));
+    let egress = Arc::new(Egress { exchange, place, ways, confinement: serde_json::to_value(&report)? });
     // One thread: it moves bytes and waits, and a second one would cost memory and wake-ups.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS).build()?;
-    runtime.block_on(serve(egress, place, gateway, runner, operator, notify))?;
+    runtime.block_on(serve(egress, watch, gateway, runner, operator, notify))?;
     runtime.shutdown_background();
     Ok(())
 }
 
 async fn serve(
     egress: Arc<Egress>,
-    place: Arc<Place>,
+    watch: Watch,
     gateway: Entry,
     runner: Option<Entry>,
     operator: Option<Entry>,
@@ -143,27 +157,36 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
 
-    let door = Served::new("gateway", gateway, |_| true).context("serve the gateway's door")?;
+    let allowed = serve::owner(&gateway).context("look at the gateway's door")?;
+    let door = Served::new("gateway", gateway, allowed).context("serve the gateway's door")?;
     let shared = egress.clone();
     let mut main_door = tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
         let egress = shared.clone();
         async move { egress.gateway(request).await }
     }));
     if let Some(entry) = runner {
-        let door = Served::new("runner", entry, |_| true).context("serve the runner's door")?;
+        let allowed = serve::owner(&entry).context("look at the runner's door")?;
+        let door = Served::new("runner", entry, allowed).context("serve the runner's door")?;
         tasks.spawn(egress.ways.clone().serve(door, tasks.clone(), stop.clone()));
     }
     if let Some(entry) = operator {
-        let door =
-            Served::new("operator", entry, operator::allowed).context("serve the operator's socket")?;
+        let door = Served::new("operator", entry, Box::new(operator::allowed))
+            .context("serve the operator's socket")?;
         let shared = egress.clone();
         tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
-            let (egress, place) = (shared.clone(), place.clone());
-            async move { egress.operator(&place, request).await }
+            let egress = shared.clone();
+            async move { egress.operator(request).await }
         }));
     }
 
-    let (models, bots) = (egress.table.models.len(), egress.table.bots.len());
+    // Neither is waited for at the end: what they do is finished at the next start.
+    tokio::spawn(watch.run(Arc::clone(&egress.exchange)));
+    let shared = egress.clone();
+    tokio::spawn(async move { shared.finish_webhooks().await });
+
+    let live = egress.exchange.current.get();
+    let (models, bots) = (live.table.models.len(), live.table.bots.len());
+    drop(live);
     tracing::info!(models, bots, "ready");
     notify.say(&format!("READY=1\nSTATUS={models} models, {bots} bots"));
     tokio::select! {
@@ -207,6 +230,13 @@ fn resolver_files() -> Vec<PathBuf> {
     let real = std::fs::canonicalize(RESOLV).ok();
     paths.extend(real.as_deref().and_then(Path::parent).map(Path::to_owned));
     paths
+}
+
+/// Where the keys are. Skills are read by the runner, and what a skill may read is below the home that is set.
+fn key_file(config: &Config, state: &Path) -> KeyFile {
+    let mut served = config.skills.folders.clone();
+    served.extend(config.skills.home.iter().map(|home| home.join("documents")));
+    KeyFile::new(state, config.keys.file.as_deref(), &served)
 }
 
 struct Arguments {

@@ -13,8 +13,9 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use openclaw_wire::secret::Secret;
+use openclaw_confine::locked::{Full, Locked};
 
+use crate::secret::Secret;
 use search::Search;
 
 /// Shortest secret that is looked for, in bytes. Servers that want no key get ones like `ollama`, which occur in ordinary text.
@@ -27,25 +28,36 @@ pub struct Masks(Search);
 impl Masks {
     /// Of a bot token (`number:secret`) the part after the colon is looked for: so it is found where the colon is
     /// percent-encoded, too.
-    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut texts: Vec<forms::Form> = Vec::new();
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Result<Self, Full> {
+        let mut texts: Vec<Locked> = Vec::new();
         for secret in secrets {
             let whole = secret.expose();
             let part = match whole.split_once(':') {
                 Some((id, rest)) if id.bytes().all(|b| b.is_ascii_digit()) => rest,
                 _ => whole,
             };
-            let known = texts.iter().any(|text| text.as_slice() == part.as_bytes());
+            let known = texts.iter().any(|text| text.as_ref() == part.as_bytes());
             if part.len() >= SHORTEST && !known {
-                texts.extend(forms::forms(part.as_bytes()));
+                for form in forms::forms(part.as_bytes()) {
+                    texts.push(Locked::copy(&form)?);
+                }
             }
         }
-        Self(Search::new(texts))
+        Ok(Self(Search::new(texts)))
     }
 
     /// Whether a secret is in `bytes`.
     pub fn found(&self, bytes: &[u8]) -> bool {
         self.0.find(bytes, 0).is_some()
+    }
+
+    /// The same bytes without secrets.
+    pub fn clean(&self, bytes: Bytes) -> Bytes {
+        let (clean, found) = self.replace(bytes);
+        if found > 0 {
+            tracing::warn!(found, "a key was to leave in a request's body; it was replaced");
+        }
+        clean
     }
 
     /// The same bytes with every whole secret replaced, and how many there were. Copies only when there is one.
@@ -112,7 +124,7 @@ impl Scanner {
     }
 }
 
-/// An answer's body with the secrets taken out.
+/// A body with the secrets taken out.
 pub struct Masked<B> {
     body: B,
     scanner: Scanner,
@@ -148,7 +160,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Masked<B> {
             let before = this.scanner.found();
             let data = this.scanner.pass(data);
             if before == 0 && this.scanner.found() > 0 {
-                tracing::warn!("a far end's answer held a key; it was replaced");
+                tracing::warn!("a key was to pass in a body; it was replaced");
             }
             if !data.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -178,11 +190,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Masked<B> {
 mod tests {
     use std::{collections::VecDeque, convert::Infallible, pin::Pin, sync::Arc, task::Context, task::Poll};
 
+    use super::{Masked, Masks};
+    use crate::secret::Secret;
     use bytes::Bytes;
     use http_body::{Body, Frame};
-    use openclaw_wire::secret::Secret;
-
-    use super::{Masked, Masks};
 
     const KEY: &str = "test-key-not-real-0001";
     const TOKEN: &str = "12345:test-token-not-real";
@@ -201,8 +212,8 @@ mod tests {
     }
 
     fn masks() -> Arc<Masks> {
-        let secrets = [KEY, TOKEN, "ollama", KEY].map(|text| Secret::new(text.to_owned()));
-        Arc::new(Masks::new(&secrets))
+        let secrets = [KEY, TOKEN, "ollama", KEY].map(|text| Secret::new(text).expect("room"));
+        Arc::new(Masks::new(&secrets).expect("room"))
     }
 
     fn through(chunks: &[&[u8]]) -> Vec<Vec<u8>> {

@@ -11,12 +11,15 @@ use hyper::body::Incoming;
 use openclaw_wire::egress::{Refusal, RefusalKind, Status};
 
 use crate::{
-    dial::Clients,
+    exchange::Exchange,
+    failover,
+    lease::Leased,
+    live::Live,
     mask::{Masked, Masks},
     refuse::{json, refusal, response},
     route::{Target, target},
-    table::Table,
     way::Ways,
+    webhook::Place,
 };
 
 /// Largest request, in bytes: what Anthropic takes in one.
@@ -32,16 +35,14 @@ const RETURNED: [&str; 6] =
 const RETURNED_BEGIN: [&str; 2] = ["anthropic-ratelimit-", "x-ratelimit-"];
 
 /// The body of an answer: egress's own, or a far end's.
-pub type Answer = Either<Full<Bytes>, Masked<reqwest::Body>>;
+pub type Answer = Either<Full<Bytes>, Masked<Leased<reqwest::Body>>>;
 
 /// What the doors share.
 pub struct Egress {
-    /// Who may use what.
-    pub table: Table,
-    /// The way out.
-    pub clients: Clients,
-    /// What never comes back.
-    pub masks: Arc<Masks>,
+    /// Keys, table and clients of now, and how they change.
+    pub exchange: Arc<Exchange>,
+    /// Where Telegram delivers to.
+    pub place: Place,
     /// The ways out of skills.
     pub ways: Arc<Ways>,
     /// What the kernel enforces, for [`Status`].
@@ -51,16 +52,17 @@ pub struct Egress {
 impl Egress {
     /// A request of the gateway.
     pub async fn gateway(&self, request: Request<Incoming>) -> Response<Answer> {
-        if request.method() == Method::GET && request.uri().path() == "/status" {
-            return json(StatusCode::OK, &self.status());
+        if let Some(answer) = self.about_egress(request.method(), request.uri().path()).await {
+            return answer;
         }
         if request.uri().path().starts_with("/call/") {
             return self.ways.gateway(request).await;
         }
         let started = std::time::Instant::now();
-        let found = target(&self.table, request.method(), request.uri().path(), request.uri().query());
+        let live = self.exchange.current.get();
+        let found = target(&live.table, request.method(), request.uri().path(), request.uri().query());
         let answer = match found {
-            Ok(target) => self.forward(target, request).await,
+            Ok(target) => self.forward(live, target, request).await,
             Err(refused) => Err(refused),
         };
         answer.unwrap_or_else(|refused| {
@@ -70,32 +72,65 @@ impl Egress {
         })
     }
 
+    /// Questions about egress itself, and news for it.
+    async fn about_egress(&self, method: &Method, path: &str) -> Option<Response<Answer>> {
+        if *method == Method::GET && path == "/status" {
+            return Some(json(StatusCode::OK, &self.status()));
+        }
+        if let (&Method::GET, Some(version)) = (method, path.strip_prefix("/status/after/")) {
+            self.exchange.current.news(version.parse().ok()?).await;
+            return Some(json(StatusCode::OK, &self.status()));
+        }
+        let bot = path.strip_prefix("/webhook/").and_then(|rest| rest.strip_suffix("/renewed"))?;
+        if *method != Method::POST {
+            return None;
+        }
+        match self.exchange.webhooks.renewed(&bot.parse().ok()?) {
+            Ok(true) => self.exchange.current.changed(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(bot, "forget the webhook secret before: {error:#}"),
+        }
+        Some(json(StatusCode::OK, &()))
+    }
+
     /// What egress tells of itself.
     pub fn status(&self) -> Status {
+        // The version first: what changes meanwhile is told again.
+        let version = self.exchange.current.version();
+        let live = self.exchange.current.get();
+        let bots = live.table.bots.iter().map(|row| {
+            let mut shown = row.shown.clone();
+            shown.webhook_previous = self.exchange.webhooks.previous(&shown.name);
+            shown
+        });
         Status {
+            version,
             confinement: self.confinement.clone(),
-            models: self.table.models.iter().map(|row| row.shown.clone()).collect(),
-            bots: self.table.bots.iter().map(|row| row.shown.clone()).collect(),
+            models: live.table.models.iter().map(|row| row.shown.clone()).collect(),
+            bots: bots.collect(),
         }
     }
 
-    async fn forward(&self, target: Target, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+    async fn forward(
+        &self,
+        live: Arc<Live>,
+        target: Target,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Refusal> {
         let (head, body) = request.into_parts();
-        let mut out = reqwest::Request::new(target.method, target.url);
+        let mut out = reqwest::Request::new(target.method.clone(), target.url.clone());
         for name in SENT.map(HeaderName::from_static) {
             if let Some(value) = head.headers.get(&name) {
                 out.headers_mut().insert(name, value.clone());
             }
         }
-        if let Some((name, value)) = target.credential {
-            out.headers_mut().insert(name, value);
-        }
-        *out.body_mut() = outgoing(body).await?;
-        self.answer(self.clients.send(target.reach, out).await?)
+        *out.body_mut() = outgoing(body, &live.masks).await?;
+        let far = failover::send(&live, &target, out).await?;
+        self.answer(far, live)
     }
 
     /// The far end's answer as the gateway gets it.
-    pub fn answer(&self, far: Response<reqwest::Body>) -> Result<Response<Answer>, Refusal> {
+    pub fn answer(&self, far: Response<reqwest::Body>, live: Arc<Live>) -> Result<Response<Answer>, Refusal> {
         let (head, body) = far.into_parts();
         // We never ask for a compressed answer: in one, a secret could not be seen.
         if head.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
@@ -105,28 +140,30 @@ impl Egress {
                 "use a server that honours a missing Accept-Encoding",
             ));
         }
-        let mut answer = Response::new(Either::Right(Masked::new(body, self.masks.clone())));
+        let (masks, headers) = (Arc::clone(&live.masks), returned(head.headers, &live.masks));
+        let mut answer = Response::new(Either::Right(Masked::new(Leased::new(body, live), masks)));
         *answer.status_mut() = head.status;
-        *answer.headers_mut() = self.returned(head.headers);
+        *answer.headers_mut() = headers;
         Ok(answer)
-    }
-
-    fn returned(&self, far: HeaderMap) -> HeaderMap {
-        let passes = |name: &HeaderName| {
-            let name = name.as_str();
-            RETURNED.contains(&name) || RETURNED_BEGIN.iter().any(|begin| name.starts_with(begin))
-        };
-        let mut headers = HeaderMap::with_capacity(8);
-        for (name, value) in &far {
-            if passes(name) && !self.masks.found(value.as_bytes()) {
-                headers.append(name.clone(), value.clone());
-            }
-        }
-        headers
     }
 }
 
-async fn outgoing(body: Incoming) -> Result<Option<reqwest::Body>, Refusal> {
+fn returned(far: HeaderMap, masks: &Masks) -> HeaderMap {
+    let passes = |name: &HeaderName| {
+        let name = name.as_str();
+        RETURNED.contains(&name) || RETURNED_BEGIN.iter().any(|begin| name.starts_with(begin))
+    };
+    let mut headers = HeaderMap::with_capacity(8);
+    for (name, value) in &far {
+        if passes(name) && !masks.found(value.as_bytes()) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers
+}
+
+/// The body as it leaves: without our keys, should one have found its way into a conversation (incident 112).
+async fn outgoing(body: Incoming, masks: &Arc<Masks>) -> Result<Option<reqwest::Body>, Refusal> {
     let length = body.size_hint().exact();
     if length.is_some_and(|length| length > MAX_BODY) {
         return Err(refusal(
@@ -141,8 +178,11 @@ async fn outgoing(body: Incoming) -> Result<Option<reqwest::Body>, Refusal> {
             let whole = body.collect().await.map_err(|error| {
                 refusal(RefusalKind::BadRequest, format!("read the request's body: {error}"), "send it whole")
             })?;
-            Some(whole.to_bytes().into())
+            Some(masks.clean(whole.to_bytes()).into())
         }
-        _ => Some(reqwest::Body::wrap(Limited::new(body, MAX_BODY as usize))),
+        _ => {
+            let limited = Limited::new(body, MAX_BODY as usize);
+            Some(reqwest::Body::wrap(Masked::new(limited, Arc::clone(masks))))
+        }
     })
 }

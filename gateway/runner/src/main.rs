@@ -24,6 +24,7 @@ use openclaw_runner::{
 use openclaw_wire::{door::Entry, facts::FACTS, skill};
 use rustix::fs::OFlags;
 use sd_notify::NotifyState;
+use tracing::{error, warn};
 
 fn main() -> ExitCode {
     let args: Vec<String> =
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let mut inherited = Inherited::take().context("take the inherited descriptors")?;
     let settings = Settings::read(std::env::args_os().skip(1))?;
+    openclaw_log::start(&settings.log, env!("CARGO_CRATE_NAME"));
     let gateway = inherited.take_fd("gateway").context(
         "no descriptor named gateway was handed over; openclaw-runner is started by `openclaw run` or by systemd",
     )?;
@@ -101,10 +103,10 @@ fn run() -> anyhow::Result<()> {
     };
     let (count, wrong) = skills.summary();
     for why in wrong {
-        eprintln!("skill left out: {why}");
+        warn!(%why, "a skill was left out");
     }
     if let Some(why) = &skills_off {
-        eprintln!("skills are off: {why}");
+        error!(%why, "skills are off");
     }
     let status = match &skills_off {
         None => format!("{count} skills"),

@@ -4,12 +4,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
 use openclaw_wire::{
-    config::{Config, Profile, Runtime},
+    config::{Config, Log, Profile, Runtime},
     facts::FACTS,
     id::{RuntimeName, SkillId},
 };
@@ -20,6 +20,8 @@ pub const USAGE: &str = "openclaw-runner --config FILE --state DIR [--skills DIR
 /// Everything that is settled before the first descriptor is opened.
 #[derive(Debug)]
 pub struct Settings {
+    /// Which log lines are written, and in which shape.
+    pub log: Log,
     /// `production`: anything that the kernel does not enforce is an error.
     pub required: bool,
     /// Folders that hold skill folders.
@@ -57,12 +59,15 @@ impl Settings {
         let state = real(given.state);
         let database = FACTS.state.database.parent().map(|folder| state.join(folder));
         let hidden = [Some(state.join(&FACTS.state.egress)), database].into_iter().flatten().collect();
-        let secret = vec![state, real(given.config)];
+        let mut secret = vec![state, real(given.config)];
+        // Whoever can write beside the keys can put others in their place.
+        secret.extend(config.keys.file.as_deref().and_then(Path::parent).map(|folder| real(folder.into())));
         protected.extend(secret.iter().cloned());
         if let Some(folder) = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from)) {
             protected.push(real(folder));
         }
         Ok(Self {
+            log: config.log,
             required: config.profile == Profile::Production,
             shelves,
             hidden,

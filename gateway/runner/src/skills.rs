@@ -226,6 +226,7 @@ mod tests {
         fs::create_dir_all(root.join("skills/words")).expect("folder");
         fs::write(root.join("skills/words/SKILL.md"), "words").expect("words");
         Skills::load(Settings {
+            log: Default::default(),
             required: false,
             shelves: vec![root.join("skills")],
             home: Some(root.join("home")),

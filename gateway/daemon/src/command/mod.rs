@@ -14,6 +14,8 @@ pub mod run;
 pub mod chat;
 pub mod pair;
 pub mod webhook;
+pub mod keys;
+pub mod privacy;
 pub mod freeze;
 pub mod letters;
 pub mod status;
@@ -55,6 +57,11 @@ enum Verb {
     /// Register, look at or remove the bot's webhook at Telegram
     #[command(subcommand)]
     Webhook(webhook::WebhookVerb),
+    /// List, add, rotate, retire or test keys; they go straight to egress
+    #[command(subcommand)]
+    Keys(keys::KeysVerb),
+    /// What each far end gets to see
+    Privacy(JsonArgs),
     /// How the appliance is doing
     Status(status::StatusArgs),
     /// Messages and answers that were given up: list, try again, delete
@@ -131,6 +138,8 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Chat(args) => chat::chat(&args, place),
         Verb::Pair(args) => pair::pair(place, args.json).map(done),
         Verb::Webhook(verb) => webhook::webhook(&verb, place).map(done),
+        Verb::Keys(verb) => keys::keys(&verb, place),
+        Verb::Privacy(args) => privacy::privacy(place, args.json).map(done),
         Verb::DeadLetters(verb) => letters::letters(&verb, place).map(done),
         Verb::Freeze => freeze::freeze(place, true).map(done),
         Verb::Unfreeze => freeze::freeze(place, false).map(done),

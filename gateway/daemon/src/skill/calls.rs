@@ -18,6 +18,11 @@ CREATE TABLE call (
 CREATE INDEX call_inbox ON call (inbox);
 ";
 
+/// Calls that were stopped half way are told from those that a crash ended.
+pub const MIGRATION_STOPPED: &str = "
+ALTER TABLE call ADD COLUMN stopped INTEGER;            -- unix seconds; it may have happened
+";
+
 /// What is known of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -77,6 +82,16 @@ pub fn recent(connection: &Connection, skill: Option<&str>, most: u32) -> rusqli
         .collect()
 }
 
+/// The turn of a message was stopped: what it had started and not finished may have happened. Gives the tools.
+pub fn stopped(transaction: &Transaction<'_>, inbox: i64, now: i64) -> rusqlite::Result<Vec<String>> {
+    transaction
+        .prepare_cached(
+            "UPDATE call SET stopped = ?2 WHERE inbox = ?1 AND finished IS NULL AND stopped IS NULL RETURNING tool",
+        )?
+        .query_map([inbox, now], |row| row.get(0))?
+        .collect()
+}
+
 /// What is known of a call.
 pub fn state(connection: &Connection, id: &str) -> rusqlite::Result<State> {
     let row: Option<Option<String>> = connection
@@ -107,12 +122,14 @@ pub fn expire(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize
 mod tests {
     use rusqlite::Connection;
 
-    use super::{State, finish, start, state};
+    use super::{State, finish, recent, start, state, stopped};
 
     #[test]
     fn a_call_starts_once_and_its_state_tells() {
         let mut connection = Connection::open_in_memory().expect("open");
         connection.execute_batch(super::MIGRATION).expect("migrate");
+        connection.execute_batch(crate::skill::standing::MIGRATION).expect("migrate");
+        connection.execute_batch(super::MIGRATION_STOPPED).expect("migrate");
         let transaction = connection.transaction().expect("begin");
         assert_eq!(state(&transaction, "c").expect("state"), State::New);
         assert!(start(&transaction, "c", 1, "s", "t", 0).expect("start"));
@@ -120,5 +137,18 @@ mod tests {
         assert!(!start(&transaction, "c", 1, "s", "t", 0).expect("start"), "a second start");
         finish(&transaction, "c", "r", false, 1).expect("finish");
         assert_eq!(state(&transaction, "c").expect("state"), State::Finished("r".into()));
+        start(&transaction, "d", 1, "other", "t", 5).expect("start");
+        let ran = |skill| {
+            let calls = recent(&transaction, skill, 10).expect("calls").into_iter();
+            calls.map(|call| (call.skill, call.failed)).collect::<Vec<_>>()
+        };
+        assert_eq!(ran(None), [("other".to_owned(), None), ("s".to_owned(), Some(false))]);
+        assert_eq!(ran(Some("s")).len(), 1);
+        assert!(start(&transaction, "e", 1, "s", "u", 0).expect("start"));
+        let mut tools = stopped(&transaction, 1, 2).expect("stopped");
+        tools.sort();
+        assert_eq!(tools, ["t", "u"], "what is finished was not stopped");
+        assert_eq!(stopped(&transaction, 1, 3).expect("stopped"), Vec::<String>::new(), "once");
+        assert_eq!(state(&transaction, "e").expect("state"), State::Started, "it may have happened");
     }
 }

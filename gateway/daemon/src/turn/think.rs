@@ -104,7 +104,7 @@ pub async fn think(
     }
     tokio::select! {
         biased;
-        () = stop.cancelled() => desk.stopped(),
+        () = stop.cancelled() => desk.stopped().await?,
         result = desk.until_words() => result?,
     }
     Ok(desk.thought)
@@ -373,11 +373,26 @@ impl Desk<'_> {
         self.say(outcome, text)
     }
 
-    fn stopped(&mut self) {
-        let text = "(The user stopped this answer.)".to_owned();
+    /// What had an effect and was cut off may have happened: chat, owner and model are told.
+    async fn stopped(&mut self) -> Result<(), StoreError> {
+        let row = self.row;
+        let tools = self.engine.store.write(move |tx| calls::stopped(tx, row, now())).await?;
+        let reads = |tool: &String| {
+            self.engine.catalog.find(tool).is_some_and(|found| found.tool.effect == Effect::Read)
+        };
+        let effects: Vec<String> = tools.into_iter().filter(|tool| !reads(tool)).collect();
+        let (mut said, mut text) = (String::new(), "(The user stopped this answer.)".to_owned());
+        if !effects.is_empty() {
+            warn!(row, tools = ?effects, "stopped while it ran: it may have happened");
+            said = format!("{} was stopped while it ran. It may have happened.", effects.join(", "));
+            text = format!("(The user stopped this answer. {said})");
+            if !self.engine.access().owners().any(|owner| owner.0 == self.lane.chat.0) {
+                super::owner::tell(self.engine, self.lane, format!("In chat {}: {said}", self.lane.chat))
+                    .await?;
+            }
+        }
         self.push(Turn::Assistant { source: None, parts: vec![Part::Text { text }] }, &[Label::model(false)]);
-        self.thought.outcome = "stopped";
-        self.thought.text = String::new();
+        self.say("stopped", said)
     }
 }
 

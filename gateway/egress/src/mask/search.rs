@@ -1,8 +1,8 @@
 //! Finds any of many long texts in one pass (Wu and Manber, "A fast algorithm for multi-pattern searching", 1994): looks
-//! at every second pair of bytes at most, and in ordinary text at one of fifteen. Keeps one copy of each text and no
-//! other trace of it.
+//! at every second pair of bytes at most, and in ordinary text at one of fifteen. Keeps one copy of each text,
+//! in locked memory.
 
-use super::forms::Form;
+use openclaw_confine::locked::Locked;
 
 /// Entries of the table of shifts: eight bits of the first byte and five of the second. Pairs that share an entry cost
 /// time and change no result.
@@ -11,7 +11,7 @@ const ENTRIES: usize = 1 << 13;
 /// The texts and where to look for them.
 #[derive(Default)]
 pub struct Search {
-    texts: Vec<Form>,
+    texts: Vec<Locked>,
     /// Length of the shortest text; the window that is moved along.
     window: usize,
     /// Length of the longest one.
@@ -45,17 +45,17 @@ fn entry(pair: [u8; 2]) -> usize {
 
 impl Search {
     /// Of texts of two bytes or more.
-    pub fn new(texts: Vec<Form>) -> Self {
+    pub fn new(texts: Vec<Locked>) -> Self {
         // A longer window than a shift can say is of no use.
-        let window = texts.iter().map(|text| text.len()).min().unwrap_or(0).min(u8::MAX.into());
-        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+        let window = texts.iter().map(|text| text.as_ref().len()).min().unwrap_or(0).min(u8::MAX.into());
+        let longest = texts.iter().map(|text| text.as_ref().len()).max().unwrap_or(0);
         assert!(texts.is_empty() || window >= 2, "a text is too short to be looked for");
         let mut search = Self { window, longest, ..Self::default() };
         if texts.is_empty() {
             return search;
         }
         search.shifts = vec![(window - 1) as u8; ENTRIES];
-        for (index, text) in texts.iter().enumerate() {
+        for (index, text) in texts.iter().map(Locked::as_ref).enumerate() {
             for (at, pair) in text[..window].windows(2).enumerate() {
                 let shift = (window - 2 - at) as u8;
                 let entry = &mut search.shifts[entry([pair[0], pair[1]])];
@@ -96,8 +96,8 @@ impl Search {
     fn at(&self, bytes: &[u8], pair: [u8; 2]) -> Option<usize> {
         let from = self.ends.partition_point(|(other, _)| *other < pair);
         let same = self.ends[from..].iter().take_while(|(other, _)| *other == pair);
-        let found = same.filter(|(_, index)| bytes.starts_with(&self.texts[*index]));
-        found.map(|(_, index)| self.texts[*index].len()).max()
+        let found = same.filter(|(_, index)| bytes.starts_with(self.texts[*index].as_ref()));
+        found.map(|(_, index)| self.texts[*index].as_ref().len()).max()
     }
 
     /// How many bytes at the end of `bytes` may be the beginning of a text; never a whole one.
@@ -105,8 +105,10 @@ impl Search {
         let most = bytes.len().min(self.longest.saturating_sub(1));
         let run = bytes.iter().rev().take(most).take_while(|byte| self.any.has(**byte)).count();
         let tail = &bytes[bytes.len() - run..];
-        let begins =
-            |rest: &[u8]| self.texts.iter().any(|text| text.len() > rest.len() && text.starts_with(rest));
+        let begins = |rest: &[u8]| {
+            let mut texts = self.texts.iter().map(Locked::as_ref);
+            texts.any(|text| text.len() > rest.len() && text.starts_with(rest))
+        };
         let mut starts = (0..run).filter(|start| self.first.has(tail[*start]));
         starts.find(|start| begins(&tail[*start..])).map_or(0, |start| run - start)
     }
@@ -114,10 +116,12 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::forms::Form, Search};
+    use openclaw_confine::locked::Locked;
+
+    use super::Search;
 
     fn search(texts: &[&str]) -> Search {
-        Search::new(texts.iter().map(|text| Form::new(text.as_bytes().to_vec())).collect())
+        Search::new(texts.iter().map(|text| Locked::copy(text.as_bytes()).expect("room")).collect())
     }
 
     #[test]

@@ -141,11 +141,11 @@ mod tests {
 
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full, StreamBody};
-    use openclaw_wire::secret::Secret;
 
     use super::{Outgoing, Returning, Stopped};
     use crate::{
         mask::Masks,
+        secret::Secret,
         way::{
             call::{Call, RECEIVED, SENT},
             place::Place,
@@ -159,7 +159,8 @@ mod tests {
     }
 
     fn masks() -> Arc<Masks> {
-        Arc::new(Masks::new(&[Secret::new(KEY.to_owned())]))
+        let key = Secret::new(KEY).expect("room");
+        Arc::new(Masks::new([&key]).expect("room"))
     }
 
     /// What leaves of a body in these pieces, and the denial.

@@ -32,6 +32,7 @@ use super::{
     Ways, authority::Authority, body::Returning, call::Call, denial::Why, judge, out::Failed, place::Place,
     tunnel,
 };
+use crate::lease::Leased;
 
 /// Largest head of a request, in bytes.
 const BUFFER: usize = 64 << 10;
@@ -43,7 +44,7 @@ const TLS: u8 = 22;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The body of an answer to a jail.
-pub type Answer = Either<Full<Bytes>, Returning<reqwest::Body>>;
+pub type Answer = Either<Full<Bytes>, Returning<Leased<reqwest::Body>>>;
 
 /// What all requests of a connection share.
 #[derive(Clone)]
@@ -152,7 +153,7 @@ impl Jail {
         let place = Place::read(&authority, None).map_err(|odd| Why::Odd(authority, odd))?;
         let grants = judge::host(&self.call, &place)?;
         // Where it is known before anything is promised.
-        self.ways.out.target(&place)?;
+        self.ways.out.known(&place)?;
         if grants.iter().all(|grant| grant.tunnel) {
             self.call.request()?;
             return Ok(Inside::Tunnel(place));
@@ -237,8 +238,7 @@ impl Jail {
             }
             Err(_) => return,
         };
-        let Ok(target) = self.ways.out.target(&place) else { return };
-        let mut far = match target.dial().await {
+        let mut far = match self.ways.out.dial(&place).await {
             Ok(far) => far,
             Err(Failed::Denied(why)) => {
                 self.call.denied(&why);

@@ -20,7 +20,6 @@ mod request;
 mod tunnel;
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -29,25 +28,22 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use openclaw_wire::{
-    config::Config,
     egress::{Approval, CloseCall, OpenCall, Refusal, RefusalKind, Revoke},
     facts::FACTS,
-    secret::Secret,
 };
 use rustls::crypto::CryptoProvider;
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    defaults,
-    keys::Keys,
-    mask::Masks,
+    exchange::Exchange,
+    live::Live,
     proxy,
     refuse::{json, refusal, response, shown},
     serve::Served,
-    table::Table,
 };
 
+pub use self::out::Endpoints;
 use self::{
     approved::Store,
     call::{Call, Calls},
@@ -66,10 +62,7 @@ pub struct Ways {
     store: Store,
     calls: Calls,
     out: Out,
-    keys: Keys,
-    /// Keys that a model or a bot uses, with the hosts that may have them.
-    bound: HashMap<String, Vec<String>>,
-    masks: Arc<Masks>,
+    exchange: Arc<Exchange>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -78,18 +71,14 @@ impl Ways {
     pub fn new(
         state: &Path,
         bundled: &[PathBuf],
-        config: &Config,
-        table: &Table,
-        keys: Keys,
-        masks: Arc<Masks>,
+        endpoints: Endpoints,
+        exchange: Arc<Exchange>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             store: Store::open(state, &FACTS.state.approved, bundled)?,
             calls: Calls::default(),
-            out: Out::new(config)?,
-            bound: bound(config, table, &keys)?,
-            keys,
-            masks,
+            out: Out::new(endpoints, Arc::clone(&exchange.outside)),
+            exchange,
             provider: out::provider(),
         })
     }
@@ -170,7 +159,8 @@ impl Ways {
                 for grant in &approval.hosts {
                     if let (Some((name, _)), openclaw_wire::skill::Reach::Host(host)) =
                         (&grant.secret, &grant.reach)
-                        && let Err(why) = self.may_have(name.as_str(), host.as_str())
+                        && let Err(why) =
+                            Self::may_have(&self.exchange.current.get(), name.as_str(), host.as_str())
                     {
                         let denial = why.denial(&approval.skill);
                         return Err(refusal(RefusalKind::NotAllowed, denial.message, denial.mend));
@@ -204,38 +194,13 @@ impl Ways {
         }
     }
 
-    fn masks(&self) -> Arc<Masks> {
-        self.masks.clone()
-    }
-
-    /// The key of that name, if this place may have it.
-    fn key(&self, name: &str, place: &Place) -> Result<&Secret, Why> {
-        self.may_have(name, &place.host)?;
-        self.keys.get(name).ok_or_else(|| Why::NoKey(name.to_owned()))
-    }
-
     /// INVARIANT: a key that a model or a bot uses goes to the hosts of its row and nowhere else, whatever was approved.
-    fn may_have(&self, name: &str, host: &str) -> Result<(), Why> {
-        match self.bound.get(name) {
-            Some(hosts) if !hosts.iter().any(|bound| bound == host) => Err(Why::BoundKey(name.to_owned())),
-            _ => Ok(()),
+    fn may_have(live: &Live, name: &str, host: &str) -> Result<(), Why> {
+        match live.table.leaves_to(name, host) {
+            true => Ok(()),
+            false => Err(Why::BoundKey(name.to_owned())),
         }
     }
-}
-
-fn bound(config: &Config, table: &Table, keys: &Keys) -> anyhow::Result<HashMap<String, Vec<String>>> {
-    let mut bound: HashMap<String, Vec<String>> = HashMap::new();
-    let models = defaults::models(config, keys).map_err(anyhow::Error::msg)?;
-    for (model, row) in models.iter().zip(&table.models) {
-        if let Some(key) = &model.key {
-            bound.entry(key.clone()).or_default().push(row.shown.host.clone());
-        }
-    }
-    // A bot's token is part of a path: no host may have it from a skill.
-    for bot in defaults::bots(config, keys) {
-        bound.entry(bot.token).or_default();
-    }
-    Ok(bound)
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {

@@ -23,7 +23,7 @@ use super::{
     path,
     place::Place,
 };
-use crate::refuse::refusal;
+use crate::{lease::Leased, live::Live, refuse::refusal};
 
 /// Requests up to this length are read whole, so that they leave in one piece.
 const SMALL: u64 = 64 << 10;
@@ -53,9 +53,11 @@ impl Ways {
         call: &Arc<Call>,
         place: &Place,
         request: Request<Incoming>,
-    ) -> Result<Response<Returning<reqwest::Body>>, Failed> {
+    ) -> Result<Response<Returning<Leased<reqwest::Body>>>, Failed> {
         let grants = judge::host(call, place).map_err(Failed::Denied)?;
-        let target = self.out.target(place).map_err(Failed::Denied)?;
+        // What began with one state of the keys ends with it.
+        let live = self.exchange.current.get();
+        let target = self.out.target(place, &live).map_err(Failed::Denied)?;
         let (head, body) = request.into_parts();
         let asked = head.uri.path_and_query().map_or("", |both| both.as_str());
         let odd = || Failed::Denied(Why::Request(place.clone(), head.method.to_string(), asked.to_owned()));
@@ -63,7 +65,7 @@ impl Ways {
         let grant = judge::request(&grants, place, head.method.as_str(), &url).map_err(Failed::Denied)?;
         call.request().map_err(Failed::Denied)?;
 
-        let masks = self.masks();
+        let masks = live.masks.clone();
         let secret = || Failed::Denied(Why::Secret(place.clone()));
         if masks.found(url.as_str().as_bytes()) {
             return Err(secret());
@@ -78,7 +80,7 @@ impl Ways {
         {
             return Err(secret());
         }
-        self.add_key(place, grant, &mut url, &mut headers)?;
+        add_key(&live, place, grant, &mut url, &mut headers)?;
 
         let mut out = reqwest::Request::new(head.method, url);
         *out.headers_mut() = headers;
@@ -113,43 +115,45 @@ impl Ways {
             head.headers.insert(header::CONTENT_LENGTH, length);
         }
         head.version = http::Version::HTTP_11;
-        Ok(Response::from_parts(head, Returning::new(body, masks, call.clone())))
+        Ok(Response::from_parts(head, Returning::new(Leased::new(body, live), masks, call.clone())))
     }
+}
 
-    /// Adds the key that the entry declares, in the place of whatever the skill put there.
-    fn add_key(
-        &self,
-        place: &Place,
-        grant: &HostGrant,
-        url: &mut Url,
-        headers: &mut HeaderMap,
-    ) -> Result<(), Failed> {
-        let Some((name, placement)) = &grant.secret else { return Ok(()) };
-        let key = self.key(name.as_str(), place).map_err(Failed::Denied)?;
-        let odd = |_| Failed::Denied(Why::OddKey(name.as_str().to_owned()));
-        let (header, text) = match placement {
-            Placement::Bearer => (header::AUTHORIZATION, format!("Bearer {}", key.expose())),
-            Placement::Header(header) => (
-                HeaderName::from_bytes(header.as_bytes())
-                    .map_err(|_| Failed::Denied(Why::OddKey(header.clone())))?,
-                key.expose().to_owned(),
-            ),
-            Placement::Query(parameter) => {
-                let kept: Vec<(String, String)> = url
-                    .query_pairs()
-                    .filter(|(name, _)| name != parameter)
-                    .map(|(a, b)| (a.into(), b.into()))
-                    .collect();
-                url.query_pairs_mut().clear().extend_pairs(kept).append_pair(parameter, key.expose());
-                return Ok(());
-            }
-        };
-        let text = zeroize::Zeroizing::new(text);
-        let mut value = HeaderValue::from_str(&text).map_err(odd)?;
-        value.set_sensitive(true);
-        headers.insert(header, value);
-        Ok(())
-    }
+/// Adds the key that the entry declares, in the place of whatever the skill put there.
+fn add_key(
+    live: &Live,
+    place: &Place,
+    grant: &HostGrant,
+    url: &mut Url,
+    headers: &mut HeaderMap,
+) -> Result<(), Failed> {
+    let Some((name, placement)) = &grant.secret else { return Ok(()) };
+    let name = name.as_str();
+    Ways::may_have(live, name, &place.host).map_err(Failed::Denied)?;
+    let key = live.keys.find(name).ok_or_else(|| Failed::Denied(Why::NoKey(name.to_owned())))?;
+    let odd = || Failed::Denied(Why::OddKey(name.to_owned()));
+    let (header, value) = match placement {
+        Placement::Bearer => {
+            let text = zeroize::Zeroizing::new(format!("Bearer {}", key.secret.expose()));
+            (header::AUTHORIZATION, HeaderValue::from_str(&text).map_err(|_| odd())?)
+        }
+        Placement::Header(header) => {
+            let value = HeaderValue::from_maybe_shared(key.secret.expose_bytes()).map_err(|_| odd())?;
+            (HeaderName::from_bytes(header.as_bytes()).map_err(|_| odd())?, value)
+        }
+        Placement::Query(parameter) => {
+            let others = url.query_pairs().filter(|(name, _)| name != parameter);
+            let kept: Vec<(String, String)> = others.map(|(a, b)| (a.into(), b.into())).collect();
+            url.query_pairs_mut().clear().extend_pairs(kept).append_pair(parameter, key.secret.expose());
+            key.used.mark();
+            return Ok(());
+        }
+    };
+    let mut value = value;
+    value.set_sensitive(true);
+    headers.insert(header, value);
+    key.used.mark();
+    Ok(())
 }
 
 async fn whole(

@@ -49,8 +49,9 @@ pub fn row(jailer: &Jailer, scene: &Scene) -> anyhow::Result<Row> {
     let (mut got, mut saw, mut refused) = (0, 0, 0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) && swap().is_ok() {
-                std::hint::spin_loop()
+            let mut swapped = Ok(());
+            while !stop.load(Ordering::Relaxed) && swapped.is_ok() {
+                swapped = swap();
             }
         });
         for _ in 0..BUILT {

@@ -165,7 +165,9 @@ pub fn many_calls(rig: &Rig) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let after = (mounts(), files_below(rig.folder.path()), descriptors());
-    assert_eq!(before, after);
+    assert_eq!((before.0, before.1), (after.0, after.1));
+    // The connection of the call before this case may just have been closing.
+    assert!(after.2 <= before.2, "{} descriptors, {} before", after.2, before.2);
     // The runner itself is as it was (incident 80).
     assert_eq!(rig.ask(json!({ "act": "read", "path": "/files/documents/note.txt" }))["ok"], "a note");
     assert_eq!(rig.status().1, None);

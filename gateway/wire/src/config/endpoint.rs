@@ -12,7 +12,7 @@ use url::Url;
 pub struct Endpoint {
     /// Where it is: scheme, host and port, nothing more. This one address opens, and what is spoken there.
     pub url: Url,
-    /// Certificates to trust for this server besides the public ones, as PEM.
+    /// The only certificates to trust there, as PEM; the public ones when it is left out.
     #[serde(default)]
     pub ca: Option<PathBuf>,
 }
