@@ -163,7 +163,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let models = Models::new(egress.clone());
     let parts = Parts {
         models: models.clone(),
-        executor: Executor::new(runner),
+        executor: Executor::new(runner, egress.clone()),
         api: api.clone(),
         catalog,
         sender: sender.clone(),

@@ -18,6 +18,7 @@ use crate::{
     mask::{Masked, Masks},
     refuse::{json, refusal, response},
     route::{Target, target},
+    way::Ways,
     webhook::Place,
 };
 
@@ -42,6 +43,8 @@ pub struct Egress {
     pub exchange: Arc<Exchange>,
     /// Where Telegram delivers to.
     pub place: Place,
+    /// The ways out of skills.
+    pub ways: Arc<Ways>,
     /// What the kernel enforces, for [`Status`].
     pub confinement: serde_json::Value,
 }
@@ -51,6 +54,9 @@ impl Egress {
     pub async fn gateway(&self, request: Request<Incoming>) -> Response<Answer> {
         if let Some(answer) = self.about_egress(request.method(), request.uri().path()).await {
             return answer;
+        }
+        if request.uri().path().starts_with("/call/") {
+            return self.ways.gateway(request).await;
         }
         let started = std::time::Instant::now();
         let live = self.exchange.current.get();
@@ -85,15 +91,6 @@ impl Egress {
             Err(error) => tracing::warn!(bot, "forget the webhook secret before: {error:#}"),
         }
         Some(json(StatusCode::OK, &()))
-    }
-
-    /// A request of the runner. No call of a skill is registered here, so nothing is allowed.
-    pub async fn runner(&self, _: Request<Incoming>) -> Response<Answer> {
-        response(&refusal(
-            RefusalKind::NotAllowed,
-            "no skill has a way out",
-            "hosts of skills are not served",
-        ))
     }
 
     /// What egress tells of itself.

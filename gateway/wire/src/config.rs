@@ -2,6 +2,7 @@
 //! template that a first run writes: every key with its default, its unit and its meaning.
 
 mod check;
+mod endpoint;
 mod mistake;
 mod skills;
 
@@ -15,7 +16,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub use self::skills::{Runtime, Skills};
+pub use self::{
+    endpoint::Endpoint,
+    skills::{Runtime, Skills},
+};
 use crate::{
     facts::FACTS,
     id::{BotName, ChatId, ModelName, UserId},

@@ -6,6 +6,8 @@ pub mod id;
 pub mod secret;
 pub mod config;
 pub mod door;
+pub mod pass;
+pub mod way;
 pub mod frame;
 pub mod admin;
 pub mod egress;
