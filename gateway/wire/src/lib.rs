@@ -14,3 +14,4 @@ pub mod egress;
 pub mod runner;
 pub mod drill;
 pub mod skill;
+pub mod mcp;

@@ -22,6 +22,7 @@ mod owner;
 mod terminal;
 mod letters;
 mod skills;
+mod servers;
 
 use std::{
     collections::HashMap,
@@ -58,7 +59,7 @@ use crate::{
 pub use terminal::Terminal;
 
 /// The tables of all stages, in the order in which releases brought them. Only ever appended to.
-pub const MIGRATIONS: [&str; 12] = [
+pub const MIGRATIONS: [&str; 13] = [
     inbox::MIGRATION,
     session::pairing::MIGRATION,
     session::history::MIGRATION,
@@ -71,6 +72,7 @@ pub const MIGRATIONS: [&str; 12] = [
     policy::ask::MIGRATION_MESSAGES,
     skill::calls::MIGRATION_STOPPED,
     session::moved::MIGRATION,
+    skill::offered::MIGRATION,
 ];
 
 /// An accepted update on its way through its lane.
@@ -120,6 +122,8 @@ pub struct Engine {
     switches: Mutex<skills::Switches>,
     /// Somebody answered a question.
     answered: Notify,
+    /// An MCP server is to be looked at.
+    look: Notify,
     /// Telegram introduced a bot.
     introduced: Notify,
     stopping: CancellationToken,
@@ -156,6 +160,7 @@ impl Engine {
         let moved = parts.store.read(groups::all)?;
         let access = Access::new(&parts.config.access, owners).moved(&moved);
         let switches = skills::Switches::read(&parts.store)?;
+        servers::remember(&parts.store, &parts.catalog)?;
         let turns = Arc::new(Semaphore::new(parts.config.turn.concurrent));
         Ok(Arc::new(Self {
             store: parts.store,
@@ -178,6 +183,7 @@ impl Engine {
             denied: Mutex::default(),
             switches: Mutex::new(switches),
             answered: Notify::new(),
+            look: Notify::new(),
             introduced: Notify::new(),
             stopping,
             runtime: Handle::current(),

@@ -89,6 +89,7 @@ mod tests {
         match answer(&Task { tool: tool.into(), arguments }, folder) {
             Answer::Text(text) => Ok(text),
             Answer::Error(text) => Err(text),
+            other => panic!("{other:?}"),
         }
     }
 
