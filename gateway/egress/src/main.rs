@@ -15,6 +15,7 @@ mod route;
 mod address;
 mod dial;
 mod mask;
+mod spend;
 mod refuse;
 mod operator;
 mod notify;
@@ -43,6 +44,7 @@ use crate::{
     notify::Notify,
     proxy::Egress,
     serve::Served,
+    spend::Ledger,
     table::Table,
     webhook::{Place, WebhookSecret},
 };
@@ -95,14 +97,23 @@ fn start() -> anyhow::Result<()> {
     };
     let (runner, operator) = (entry("runner")?, entry("operator")?);
     drop(inherited);
+
+    // Store.
+    let ledger_file = state.join(&FACTS.state.ledger);
+    let ledger_folder = ledger_file.parent().context("the ledger is in a folder")?.to_owned();
+    private_file::check_folders(&folder, ledger_folder.strip_prefix(&folder)?)?;
+    let ledger = Ledger::prepare(&ledger_file, &config)?;
+
     let notify = Notify::connect().context("connect to systemd")?;
 
     // Lock down.
     let report = openclaw_confine::enforce(&Profile {
         process: "egress",
         required: config.profile == config::Profile::Production,
-        // Configuration, keys and webhook secrets are in memory by now, and nothing is written.
+        // Configuration, keys and webhook secrets are in memory by now.
         read: resolver_files(),
+        // The ledger, in a folder without keys.
+        write: vec![ledger_folder],
         role: Role::Egress,
         ..Profile::default()
     })?;
@@ -111,8 +122,10 @@ fn start() -> anyhow::Result<()> {
     }
 
     // Runtime.
+    let ledger = ledger.start().context("start the ledger's writer")?;
     let egress = Arc::new(Egress {
         table,
+        ledger: ledger.clone(),
         clients: Clients::new()?,
         masks: Arc::new(masks),
         confinement: serde_json::to_value(&report)?,
@@ -122,7 +135,9 @@ fn start() -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS).build()?;
     runtime.block_on(serve(egress, place, gateway, runner, operator, notify))?;
+    // What is still under way is dropped here and counts with its most.
     runtime.shutdown_background();
+    ledger.end();
     Ok(())
 }
 

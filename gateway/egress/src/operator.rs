@@ -36,6 +36,9 @@ impl Egress {
     }
 
     async fn command(&self, place: &Place, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+        if request.uri().path().starts_with("/spend") {
+            return self.ledger.answer(request).await;
+        }
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         let unknown = || {

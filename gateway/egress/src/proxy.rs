@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use openclaw_wire::egress::{Refusal, RefusalKind, Status};
 
@@ -15,13 +15,14 @@ use crate::{
     mask::{Masked, Masks},
     refuse::{json, refusal, response},
     route::{Target, target},
+    spend::{Charge, Ledger, Metered},
     table::Table,
 };
 
 /// Largest request, in bytes: what Anthropic takes in one.
-const MAX_BODY: u64 = 32 << 20;
+pub const MAX_BODY: u64 = 32 << 20;
 /// Requests up to this length are read whole, so that they leave in one piece: one write and one TLS record.
-const SMALL: u64 = 64 << 10;
+pub const SMALL: u64 = 64 << 10;
 
 /// Request headers that go on; every other one stays here.
 const SENT: [&str; 4] = ["accept", "anthropic-beta", "anthropic-version", "content-type"];
@@ -31,7 +32,7 @@ const RETURNED: [&str; 6] =
 const RETURNED_BEGIN: [&str; 2] = ["anthropic-ratelimit-", "x-ratelimit-"];
 
 /// The body of an answer: egress's own, or a far end's.
-pub type Answer = Either<Full<Bytes>, Masked<reqwest::Body>>;
+pub type Answer = Either<Full<Bytes>, Masked<Metered<reqwest::Body>>>;
 
 /// What the doors share.
 pub struct Egress {
@@ -41,6 +42,8 @@ pub struct Egress {
     pub clients: Clients,
     /// What never comes back.
     pub masks: Arc<Masks>,
+    /// What was spent, and what may be.
+    pub ledger: Ledger,
     /// What the kernel enforces, for [`Status`].
     pub confinement: serde_json::Value,
 }
@@ -50,6 +53,9 @@ impl Egress {
     pub async fn gateway(&self, request: Request<Incoming>) -> Response<Answer> {
         if request.method() == Method::GET && request.uri().path() == "/status" {
             return json(StatusCode::OK, &self.status());
+        }
+        if request.uri().path().starts_with("/spend") {
+            return self.ledger.answer(request).await.unwrap_or_else(|refused| response(&refused));
         }
         let started = std::time::Instant::now();
         let found = target(&self.table, request.method(), request.uri().path(), request.uri().query());
@@ -79,6 +85,7 @@ impl Egress {
             confinement: self.confinement.clone(),
             models: self.table.models.iter().map(|row| row.shown.clone()).collect(),
             bots: self.table.bots.iter().map(|row| row.shown.clone()).collect(),
+            caps: self.ledger.over_all(),
         }
     }
 
@@ -93,13 +100,40 @@ impl Egress {
         if let Some((name, value)) = target.credential {
             out.headers_mut().insert(name, value);
         }
-        *out.body_mut() = outgoing(body).await?;
-        self.answer(self.clients.send(target.reach, out).await?)
+        let charge = match &target.bill {
+            Some(bill) => {
+                let (body, charge) = bill.admit(&self.ledger, &head.headers, body).await?;
+                *out.body_mut() = body;
+                Some(charge)
+            }
+            None => {
+                *out.body_mut() = outgoing(body).await?;
+                None
+            }
+        };
+        match self.clients.send(target.reach, out).await {
+            Ok(far) => self.answer(far, charge),
+            Err(refused) => {
+                // Nothing was sent. After any other end the call may have cost its most.
+                if let (true, Some(charge)) = (refused.kind != RefusalKind::NoAnswer, charge) {
+                    charge.failed();
+                }
+                Err(refused)
+            }
+        }
     }
 
     /// The far end's answer as the gateway gets it.
-    pub fn answer(&self, far: Response<reqwest::Body>) -> Result<Response<Answer>, Refusal> {
+    pub fn answer(
+        &self,
+        far: Response<reqwest::Body>,
+        charge: Option<Charge>,
+    ) -> Result<Response<Answer>, Refusal> {
         let (head, body) = far.into_parts();
+        let body = match charge {
+            Some(charge) => Metered::new(body, charge, head.status, &head.headers),
+            None => Metered::free(body),
+        };
         // We never ask for a compressed answer: in one, a secret could not be seen.
         if head.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
             return Err(refusal(
@@ -129,23 +163,32 @@ impl Egress {
     }
 }
 
-async fn outgoing(body: Incoming) -> Result<Option<reqwest::Body>, Refusal> {
-    let length = body.size_hint().exact();
-    if length.is_some_and(|length| length > MAX_BODY) {
-        return Err(refusal(
-            RefusalKind::BadRequest,
-            "the request's body is too large",
-            "send at most 32 MiB",
-        ));
+/// A body as it goes on: small ones whole, others as they come.
+pub async fn outgoing(body: Incoming) -> Result<Option<reqwest::Body>, Refusal> {
+    match body.size_hint().exact() {
+        Some(0) => Ok(None),
+        Some(length) if length <= SMALL => Ok(Some(whole(body).await?.into())),
+        Some(length) if length > MAX_BODY => Err(too_large()),
+        _ => Ok(Some(reqwest::Body::wrap(Limited::new(body, MAX_BODY as usize)))),
     }
-    Ok(match length {
-        Some(0) => None,
-        Some(length) if length <= SMALL => {
-            let whole = body.collect().await.map_err(|error| {
-                refusal(RefusalKind::BadRequest, format!("read the request's body: {error}"), "send it whole")
-            })?;
-            Some(whole.to_bytes().into())
-        }
-        _ => Some(reqwest::Body::wrap(Limited::new(body, MAX_BODY as usize))),
-    })
+}
+
+/// A body, read whole.
+pub async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > MAX_BODY {
+        return Err(too_large());
+    }
+    match Limited::new(body, MAX_BODY as usize).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(refusal(
+            RefusalKind::BadRequest,
+            format!("read the request's body: {error}"),
+            "send it whole",
+        )),
+    }
+}
+
+fn too_large() -> Refusal {
+    refusal(RefusalKind::BadRequest, "the request's body is too large", "send at most 32 MiB")
 }

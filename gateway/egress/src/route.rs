@@ -8,6 +8,7 @@ use url::Url;
 use crate::{
     address::Reach,
     refuse::{refusal, shown},
+    spend::Bill,
     table::Table,
 };
 
@@ -42,6 +43,8 @@ pub struct Target {
     pub reach: Reach,
     /// The header with the key.
     pub credential: Option<(HeaderName, HeaderValue)>,
+    /// What it costs and who pays; none for what costs nothing.
+    pub bill: Option<Bill>,
 }
 
 /// Finds the target of a path below `/r/`, or refuses.
@@ -74,6 +77,7 @@ pub fn target(table: &Table, method: &Method, path: &str, query: Option<&str>) -
                 url: call.url.clone(),
                 reach: call.reach,
                 credential: call.credential.clone(),
+                bill: Some(call.bill.clone()),
             })
         }
         (Some("telegram"), Some(name), Some(rest)) => {
@@ -91,7 +95,7 @@ pub fn target(table: &Table, method: &Method, path: &str, query: Option<&str>) -
             }
             let call = call.as_ref().map_err(Clone::clone)?;
             let url = file.map_or_else(|| call.method(rest), |file| call.file(file));
-            Ok(Target { method: method.clone(), url, reach: call.reach, credential: None })
+            Ok(Target { method: method.clone(), url, reach: call.reach, credential: None, bill: None })
         }
         _ => Err(not_allowed("no such route")),
     }

@@ -15,6 +15,7 @@ use crate::{
     defaults,
     keys::Keys,
     refuse::refusal,
+    spend::{Bill, Prices},
     webhook::WebhookSecret,
 };
 
@@ -47,6 +48,8 @@ pub struct ModelCall {
     pub reach: Reach,
     /// The key as a header; none for servers that want none.
     pub credential: Option<(HeaderName, HeaderValue)>,
+    /// What its requests cost.
+    pub bill: Bill,
 }
 
 /// One bot.
@@ -96,10 +99,11 @@ impl Table {
         keys: &Keys,
         mut secret: impl FnMut(&Bot) -> anyhow::Result<WebhookSecret>,
     ) -> anyhow::Result<Self> {
+        let prices = Prices::new(config);
         let models = defaults::models(config, keys)
             .map_err(anyhow::Error::msg)?
             .iter()
-            .map(|model| model_row(model, keys))
+            .map(|model| model_row(model, keys, &prices))
             .collect();
         let bots = defaults::bots(config, keys);
         let bots = bots
@@ -110,7 +114,7 @@ impl Table {
     }
 }
 
-fn model_row(model: &Model, keys: &Keys) -> ModelRow {
+fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
     let (base, path) = match model.api {
         Api::Anthropic => ("https://api.anthropic.com", "v1/messages"),
         Api::Openai => ("https://api.openai.com/v1", "chat/completions"),
@@ -118,7 +122,7 @@ fn model_row(model: &Model, keys: &Keys) -> ModelRow {
     };
     let base = model.url.clone().or_else(|| Url::parse(base).ok());
     let call = match &base {
-        Some(base) if model.api != Api::Rehearsal => model_call(model, base, path, keys),
+        Some(base) if model.api != Api::Rehearsal => model_call(model, base, path, keys, prices),
         _ => Err(refusal(
             RefusalKind::NotAllowed,
             format!("model {} is the rehearsal and has no server", model.name),
@@ -139,7 +143,13 @@ fn model_row(model: &Model, keys: &Keys) -> ModelRow {
     ModelRow { shown, call }
 }
 
-fn model_call(model: &Model, base: &Url, path: &'static str, keys: &Keys) -> Result<ModelCall, Refusal> {
+fn model_call(
+    model: &Model,
+    base: &Url,
+    path: &'static str,
+    keys: &Keys,
+    prices: &Prices,
+) -> Result<ModelCall, Refusal> {
     let reach = reach(base, model.private)?;
     let credential = match &model.key {
         None => None,
@@ -157,7 +167,8 @@ fn model_call(model: &Model, base: &Url, path: &'static str, keys: &Keys) -> Res
     };
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
-    Ok(ModelCall { path, url, reach, credential })
+    let bill = Bill::new(prices, model, base, reach)?;
+    Ok(ModelCall { path, url, reach, credential, bill })
 }
 
 fn bot_row(config: &Config, bot: &Bot, keys: &Keys, webhook: WebhookSecret) -> BotRow {

@@ -176,7 +176,7 @@ impl Egress {
         let mut request = reqwest::Request::new(Method::POST, call.method(method));
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *request.body_mut() = Some(arguments.to_string().into());
-        self.answer(self.clients.send(call.reach, request).await?)
+        self.answer(self.clients.send(call.reach, request).await?, None)
     }
 }
 

@@ -2,6 +2,7 @@
 //! template that a first run writes: every key with its default, its unit and its meaning.
 
 mod check;
+mod spend;
 
 use std::{
     net::SocketAddr,
@@ -10,6 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+pub use self::spend::{Cap, Price, Spend, UtcOffset};
 
 use crate::{
     facts::FACTS,
@@ -80,6 +83,12 @@ pub struct Config {
     pub access: Access,
     /// Models in order of preference.
     pub model: Vec<Model>,
+    /// How much may be spent.
+    pub spend: Spend,
+    /// Other caps for one key, chat or skill.
+    pub cap: Vec<Cap>,
+    /// Prices that are not in the table of this release.
+    pub price: Vec<Price>,
     /// Budgets of one turn.
     pub turn: Turn,
     /// What a turn remembers.

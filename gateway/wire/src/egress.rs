@@ -5,6 +5,7 @@
 //! - `POST /r/telegram/<bot>/<method>`: a Bot API call out of a fixed list (never `setWebhook`).
 //! - `GET /r/telegram/<bot>/file/<file_path>`: a file that Telegram holds.
 //! - `GET /status`: [`Status`].
+//! - Money: [`crate::spend`].
 //!
 //! Operator's socket (a path below the state folder, mode 0600):
 //! - `GET /status`, `POST /webhook/<bot>/set` with [`SetWebhook`], `POST /webhook/<bot>/info`, `POST /webhook/<bot>/delete`.
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Api,
     id::{BotName, ModelName},
+    spend::CapState,
 };
 
 /// Header on an answer that is egress's own and not the far end's; its value is the [`RefusalKind`].
@@ -39,6 +41,12 @@ pub enum RefusalKind {
     PrivateAddress,
     /// The request itself is malformed or too large. 400.
     BadRequest,
+    /// It could cost more than a cap leaves. 402.
+    CapReached,
+    /// What it would cost is not known. 402.
+    NotPriced,
+    /// The ledger can't be written, so nothing that costs money is sent. 507.
+    NoLedger,
 }
 
 /// The body of a refusal.
@@ -61,6 +69,9 @@ pub struct Status {
     pub models: Vec<ModelRoute>,
     /// Bots.
     pub bots: Vec<BotRoute>,
+    /// Caps over all, in their present periods.
+    #[serde(default)]
+    pub caps: Vec<CapState>,
 }
 
 /// A model that the gateway may ask for by name.

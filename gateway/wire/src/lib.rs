@@ -4,10 +4,12 @@
 pub mod facts;
 pub mod id;
 pub mod secret;
+pub mod money;
 pub mod config;
 pub mod door;
 pub mod frame;
 pub mod admin;
 pub mod egress;
+pub mod spend;
 pub mod runner;
 pub mod skill;
