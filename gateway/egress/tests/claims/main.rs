@@ -15,3 +15,5 @@ mod keeps_its_keys_private;
 mod shows_no_key_when_things_fail;
 mod serves_the_operator;
 mod stops_gracefully;
+mod passes_no_cap;
+mod prices_what_it_sends;
