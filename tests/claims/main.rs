@@ -21,6 +21,7 @@ mod tools_run_in_the_jail;
 mod effects_wait_for_the_owner;
 mod stop_acts_at_once;
 mod bad_model_answers_are_explained;
+mod spending_stops_at_its_limits;
 mod telegram_trouble_is_survived;
 
 mod processes_are_confined;

@@ -41,6 +41,7 @@ use crate::{
     },
     policy, session,
     skill::{self, Catalog, Executor},
+    spend,
     store::{Prepared, Store},
     turn::{Engine, Parts},
 };
@@ -115,6 +116,7 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
         policy::ask::MIGRATION,
         skill::calls::MIGRATION,
         outbox::rows::MIGRATION,
+        spend::told::MIGRATION,
     ];
     let store =
         Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
@@ -165,6 +167,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
     let parts = Parts {
         models: Models::new(egress.clone()),
+        egress: egress.clone(),
         executor: Executor::new(runner),
         api: api.clone(),
         catalog,
@@ -176,6 +179,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     engine.recover().await?;
     tasks.spawn(Arc::clone(&engine).tidy());
     tasks.spawn(Arc::clone(&engine).hear(outbox_events));
+    tasks.spawn(Arc::clone(&engine).hear_of_money());
 
     let secrets = Arc::new(Secrets::default());
     if let Some(listener) = webhook {

@@ -150,6 +150,7 @@ async fn serve(
     notify: Notify,
 ) -> anyhow::Result<()> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let ledger = egress.ledger.clone();
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
 
@@ -191,6 +192,7 @@ async fn serve(
 
     notify.say("STOPPING=1");
     stop.cancel();
+    ledger.hush();
     tasks.close();
     tokio::select! {
         () = tasks.wait() => tracing::info!("stopped"),

@@ -80,6 +80,8 @@ pub struct CapState {
     pub limit: Usd,
     /// To what the owner may raise it.
     pub ceiling: Usd,
+    /// What one more raise makes of it; the limit itself at the ceiling.
+    pub next: Usd,
     /// How often it was raised in this period.
     pub raised: u32,
 }

@@ -17,6 +17,7 @@ pub mod webhook;
 pub mod freeze;
 pub mod letters;
 pub mod status;
+pub mod usage;
 pub mod doctor;
 pub mod config;
 
@@ -55,6 +56,8 @@ enum Verb {
     Webhook(webhook::WebhookVerb),
     /// How the appliance is doing
     Status(status::StatusArgs),
+    /// What was spent today and this month, by model, chat, skill and key, and the limits
+    Usage(JsonArgs),
     /// Messages and answers that were given up: list, try again, delete
     #[command(subcommand)]
     DeadLetters(letters::LettersVerb),
@@ -127,6 +130,7 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Freeze => freeze::freeze(place, true).map(done),
         Verb::Unfreeze => freeze::freeze(place, false).map(done),
         Verb::Status(args) => status::status(&args, place),
+        Verb::Usage(args) => usage::usage(place, args.json).map(done),
         Verb::Doctor(args) => doctor::doctor(place, args.json),
         Verb::Config(verb) => config::config(&verb, place),
     }

@@ -15,6 +15,7 @@ mod urgent;
 mod fold;
 mod recover;
 mod owner;
+mod money;
 mod terminal;
 mod letters;
 
@@ -38,6 +39,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
+    egress::Egress,
     inbox::{self, Lane},
     model::{self, Models},
     outbox,
@@ -77,6 +79,8 @@ pub struct Engine {
     pub sender: outbox::sender::Sender,
     /// Models, as egress tells them.
     pub models: Models,
+    /// For what was spent.
+    pub egress: Egress,
     /// The operator's own chat.
     pub terminal: Terminal,
     access: RwLock<Arc<Access>>,
@@ -113,6 +117,8 @@ pub struct Parts {
     pub sender: outbox::sender::Sender,
     /// Models in order of preference.
     pub models: Models,
+    /// The way out, for what was spent.
+    pub egress: Egress,
 }
 
 impl Engine {
@@ -131,6 +137,7 @@ impl Engine {
             sender: parts.sender,
             terminal: Terminal::default(),
             models: parts.models,
+            egress: parts.egress,
             access: RwLock::new(Arc::new(access)),
             bots: Mutex::default(),
             guesses: Guesses::default(),

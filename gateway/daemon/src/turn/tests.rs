@@ -28,7 +28,7 @@ use crate::{
     egress::Egress,
     ingress::{Inbox, Incoming, Verified},
     outbox::sender::{Limits, Sender},
-    policy, session, skill,
+    policy, session, skill, spend,
     telegram::method::{self, Posting},
 };
 
@@ -79,6 +79,7 @@ impl World {
             policy::ask::MIGRATION,
             skill::calls::MIGRATION,
             outbox::rows::MIGRATION,
+            spend::told::MIGRATION,
         ];
         let store = Store::open(&dir.join("db"), &migrations).expect("store");
         std::fs::create_dir_all(dir.join("skills/s")).expect("folder");
@@ -96,6 +97,7 @@ impl World {
             catalog: Catalog::load(&[dir.join("skills")], &[]),
             executor: Executor::new(runner(runs.clone())),
             models: Models::new(Egress::new(egress())),
+            egress: Egress::new(egress()),
         };
         let engine = Engine::new(parts, CancellationToken::new()).expect("engine");
         Self { telegram, engine, runs }

@@ -443,6 +443,7 @@ impl Book {
             limit: sums.limit,
             // An amount that was raised under another configuration stays.
             ceiling: self.caps.ceiling(sums.base).max(sums.limit),
+            next: sums.limit.plus(self.caps.step(sums.base, sums.limit.minus(sums.base))),
             raised: sums.raised,
         }
     }

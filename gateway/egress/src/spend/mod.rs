@@ -2,8 +2,7 @@
 //! passed by any number of calls at once. Counts tokens and amounts; never keeps or changes a word of what goes by.
 //!
 //! For a request to a model: [`Bill`] says what its route costs, [`Bill::admit`] reserves, [`Metered`] settles. For a
-//! skill's request to a host: [`Ledger::reserve`] with [`Account::skill`] and the host's price ([`Prices::of_host`]), and
-//! [`Reservation::settle`].
+//! skill's request to a host: [`Ledger::admit_call`], and [`Reservation::settle_call`] after it.
 
 mod book;
 mod caps;
@@ -47,8 +46,8 @@ use crate::{
 
 /// Longest name of a chat; a bot's name and a number are shorter.
 const LONGEST_CHAT: usize = 96;
-/// Longest name of a model in the ledger.
-const LONGEST_MODEL: usize = 128;
+/// Longest name in the ledger; four of them fit into a place of the slots.
+const LONGEST_NAME: usize = 128;
 /// Input tokens of a request whose bytes don't bound them, to a model of unknown context.
 const LARGEST_CONTEXT: u64 = 2_000_000;
 /// Bytes of large requests that are held at the same time; further ones wait.
@@ -108,7 +107,7 @@ impl Bill {
                 (Some(body.into()), bound, most, room)
             }
         };
-        let who = Account { key: self.key.clone(), model: cut(&self.model), chat, skill: String::new() };
+        let who = Account { key: self.key.clone(), model: name(&self.model), chat, skill: String::new() };
         let reservation = ledger.reserve(who, most).await?;
         Ok((
             body,
@@ -140,9 +139,9 @@ fn plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'
 }
 
-/// A model's name as it stands in the ledger.
-fn cut(model: &str) -> String {
-    let short = model.bytes().take(LONGEST_MODEL);
+/// A name as it stands in the ledger.
+fn name(text: &str) -> String {
+    let short = text.bytes().take(LONGEST_NAME);
     short.map(|byte| if plain(byte) { char::from(byte) } else { '?' }).collect()
 }
 

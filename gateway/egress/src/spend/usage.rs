@@ -145,12 +145,8 @@ impl Reader {
         let body = std::mem::take(&mut self.held);
         if self.stream && !body.is_empty() {
             self.line(&body);
-        } else if !body.is_empty() {
-            if let Ok(event) = serde_json::from_slice::<Event>(&body)
-                && let Some(usage) = event.usage
-            {
-                self.known = Known::All(usage.amounts(self.api, Amounts::default()));
-            }
+        } else if let Ok(Event { usage: Some(usage), .. }) = serde_json::from_slice(&body) {
+            self.known = Known::All(usage.amounts(self.api, Amounts::default()));
         }
         self.known
     }

@@ -153,7 +153,7 @@ fn ten_thousand_calls_at_once_with_failures_and_kills() {
                 });
             }
             if round < ROUNDS - 1 {
-                while begun.load(Ordering::SeqCst) < 500 + 300 * round as usize {
+                while begun.load(Ordering::SeqCst) < 1200 + 150 * round as usize {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 egress.child().signal(Signal::KILL).expect("signal");
