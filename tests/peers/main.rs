@@ -3,6 +3,7 @@
 
 mod models_answer;
 mod requests_fit_the_vendors_types;
+mod skills_are_portable;
 
 use std::process::Stdio;
 

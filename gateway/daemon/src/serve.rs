@@ -57,6 +57,9 @@ const EVENTS: usize = 256;
 const WORKERS: usize = 2;
 /// Threads for opening doors and the like.
 const BLOCKING: usize = 8;
+/// Niceness of the workers: what comes in is stored first, by the threads of webhook and store, and turns take what is
+/// left of a busy machine. 10 is a tenth of the weight (sched(7)).
+const STEP_BACK: i32 = 10;
 
 /// Everything that is opened before the process locks itself down.
 struct Opened {
@@ -78,6 +81,7 @@ pub fn run(args: Serve) -> anyhow::Result<()> {
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
         .thread_keep_alive(Duration::from_secs(5))
+        .on_thread_start(step_back)
         .enable_all()
         .build()
         .context("start the runtime")?;
@@ -226,6 +230,12 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     sender.stop(DRAIN).await;
     Ok(())
+}
+
+fn step_back() {
+    if let Err(error) = rustix::process::setpriority_process(None, STEP_BACK) {
+        warn!(%error, "turns keep the priority of what comes in; a burst is taken in slower");
+    }
 }
 
 /// After a burst its memory goes back to the kernel.

@@ -49,10 +49,38 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// Runs inside the group's transaction (or learns why there is none); answers its caller after the commit.
-type Change = Box<dyn FnOnce(Result<&Transaction<'_>, StoreError>) -> Answer + Send>;
-/// Told whether the commit succeeded.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// A change in the writer's queue.
+trait Change: Send {
+    /// Does it inside the group's transaction, and keeps what came of it. `false` when it failed.
+    fn run(&mut self, transaction: &Transaction<'_>) -> bool;
+    /// Answers its caller, after the commit or in place of it.
+    fn tell(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// A change, what came of it, and who waits.
+struct Waiting<F, T> {
+    change: F,
+    came: Option<rusqlite::Result<T>>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Change for Waiting<F, T>
+where
+    F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn run(&mut self, transaction: &Transaction<'_>) -> bool {
+        self.came.insert((self.change)(transaction)).is_ok()
+    }
+
+    fn tell(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Self { change, came, caller } = *self;
+        // Before the answer, so that the caller is the only one that holds what it shared with the change.
+        drop(change);
+        // A caller that went away needs no answer.
+        let _ = caller.send(committed.and_then(|()| Ok(came.ok_or(StoreError::Stopped)??)));
+    }
+}
 
 /// An open database whose writer does not run yet: a process locks itself down while it has one thread.
 pub struct Prepared {
@@ -63,7 +91,7 @@ pub struct Prepared {
 /// A handle on the database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    writer: mpsc::SyncSender<Change>,
+    writer: mpsc::SyncSender<Box<dyn Change>>,
     reader: Arc<Mutex<Connection>>,
 }
 
@@ -80,21 +108,15 @@ impl Store {
         Self::prepare(path, migrations)?.start()
     }
 
-    /// Makes a change durable. Concurrent changes share one fsync. The change may run beside others in one
-    /// transaction, in its own savepoint: if it fails, only it is undone.
+    /// Makes a change durable. Concurrent changes share one transaction and one fsync. When one of them fails, only it
+    /// is undone: the others are run again, so a change must do nothing but what the transaction undoes.
     pub async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (tell, told) = oneshot::channel();
-        let change: Change = Box::new(move |transaction| {
-            let result = transaction.and_then(|open| Ok(in_savepoint(open, change)?));
-            Box::new(move |committed| {
-                let _ = tell.send(result.and_then(|value| committed.map(|()| value)));
-            })
-        });
-        self.enqueue(change).await?;
+        let (caller, told) = oneshot::channel();
+        self.enqueue(Box::new(Waiting { change, came: None, caller })).await?;
         told.await.map_err(|_| StoreError::Stopped)?
     }
 
@@ -104,7 +126,7 @@ impl Store {
         Ok(query(&reader)?)
     }
 
-    async fn enqueue(&self, mut change: Change) -> Result<(), StoreError> {
+    async fn enqueue(&self, mut change: Box<dyn Change>) -> Result<(), StoreError> {
         loop {
             match self.writer.try_send(change) {
                 Ok(()) => return Ok(()),
@@ -165,30 +187,7 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Store
     Ok(transaction.commit()?)
 }
 
-fn in_savepoint<T>(
-    transaction: &Transaction<'_>,
-    change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    transaction.prepare_cached("SAVEPOINT change")?.execute([])?;
-    let result = change(transaction);
-    if transaction.is_autocommit() {
-        return result; // There is no transaction any more; `commit_group` sees it.
-    }
-    let end: &[&str] = match &result {
-        Ok(_) => &["RELEASE change"],
-        Err(_) => &["ROLLBACK TO change", "RELEASE change"],
-    };
-    match end.iter().try_for_each(|sql| transaction.prepare_cached(sql)?.execute([]).map(drop)) {
-        Ok(()) => result,
-        Err(error) => {
-            // What of the change is in the transaction is unknown: none of it may be committed.
-            transaction.execute_batch("ROLLBACK")?;
-            Err(error)
-        }
-    }
-}
-
-fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Change>) {
+fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Box<dyn Change>>) {
     let mut since = 0;
     loop {
         let first = match changes.recv_timeout(QUIET) {
@@ -201,11 +200,11 @@ fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Change>) {
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         };
-        let mut answers: Vec<Answer> = Vec::new();
-        let committed = commit_group(&mut connection, first, changes, &mut answers);
-        since += answers.len();
-        for answer in answers {
-            answer(committed.clone());
+        let mut group = vec![first];
+        let committed = commit_group(&mut connection, &mut group, changes);
+        since += group.len();
+        for change in group {
+            change.tell(committed.clone());
         }
         if since >= LOOK {
             since = 0;
@@ -216,33 +215,60 @@ fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Change>) {
     }
 }
 
+/// Commits the change in `group` and what waits behind it, in one transaction. A savepoint for each change would cost
+/// a copy of every page that it touches, so there is none unless one fails.
 fn commit_group(
     connection: &mut Connection,
-    first: Change,
-    changes: &mpsc::Receiver<Change>,
-    answers: &mut Vec<Answer>,
+    group: &mut Vec<Box<dyn Change>>,
+    changes: &mpsc::Receiver<Box<dyn Change>>,
 ) -> Result<(), StoreError> {
-    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            let error = StoreError::from(error);
-            answers.push(first(Err(error.clone())));
-            return Err(error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let good = loop {
+        let Some(change) = group.last_mut() else { break true };
+        if !change.run(&transaction) {
+            break false;
+        }
+        if group.len() == GROUP {
+            break true;
+        }
+        match changes.try_recv() {
+            Ok(next) => group.push(next),
+            Err(_) => break true,
         }
     };
-    let mut next = Some(first);
-    while let Some(change) = next {
-        answers.push(change(Ok(&transaction)));
-        // When the disk is full or fails, SQLite undoes the whole transaction by itself. Whatever ran after it would
-        // be committed one by one, and then be reported as failed.
-        if transaction.is_autocommit() {
-            return Err(StoreError::Disk(
-                "a change of the same commit failed, and all of them were undone".into(),
-            ));
-        }
-        next = if answers.len() < GROUP { changes.try_recv().ok() } else { None };
+    if good {
+        return Ok(transaction.commit()?);
+    }
+    undone(&transaction)?;
+    transaction.rollback()?;
+    one_by_one(connection, group)
+}
+
+/// Runs each change again in a savepoint of its own, so that those that fail undo themselves alone.
+fn one_by_one(connection: &mut Connection, group: &mut [Box<dyn Change>]) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for change in group {
+        transaction.execute_batch("SAVEPOINT change")?;
+        let good = change.run(&transaction);
+        undone(&transaction)?;
+        transaction.execute_batch(if good {
+            "RELEASE change"
+        } else {
+            "ROLLBACK TO change; RELEASE change"
+        })?;
     }
     Ok(transaction.commit()?)
+}
+
+/// When the disk is full or fails, SQLite undoes the whole transaction by itself. Whatever ran after it would be
+/// committed one by one, and then be reported as failed.
+fn undone(transaction: &Connection) -> Result<(), StoreError> {
+    match transaction.is_autocommit() {
+        true => {
+            Err(StoreError::Disk("a change of the same commit failed, and all of them were undone".into()))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Moves the WAL into the database between two groups, so that no commit waits for it to be of unbounded length.

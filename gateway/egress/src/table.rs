@@ -15,7 +15,7 @@ use crate::{
     defaults,
     keys::Keys,
     refuse::refusal,
-    spend::{Bill, Prices},
+    spend::{self, Bill, Prices},
     webhook::WebhookSecret,
 };
 
@@ -138,7 +138,7 @@ fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
         model: model.model.clone(),
         max_output: model.max_output,
         host,
-        problem: problem.map(|refusal| refusal.message.clone()),
+        problem: problem.map(spend::problem),
     };
     ModelRow { shown, call }
 }

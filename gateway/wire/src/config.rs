@@ -2,6 +2,7 @@
 //! template that a first run writes: every key with its default, its unit and its meaning.
 
 mod check;
+mod skills;
 mod spend;
 
 use std::{
@@ -12,11 +13,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub use self::spend::{Cap, Price, Spend, UtcOffset};
-
+pub use self::{
+    skills::{Runtime, Skills},
+    spend::{Cap, Price, Spend, UtcOffset},
+};
 use crate::{
     facts::FACTS,
-    id::{BotName, ChatId, ModelName, SkillId, UserId},
+    id::{BotName, ChatId, ModelName, UserId},
 };
 
 /// The commented template: what a first run writes, and the reference of every key.
@@ -368,18 +371,6 @@ pub struct Session {
     pub window: usize,
     /// Largest summary, in bytes.
     pub summary: usize,
-}
-
-/// Section `[skills]`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Skills {
-    /// What `~` in a manifest means; the invoking user's home by default.
-    pub home: Option<PathBuf>,
-    /// Further folders of skills, besides the bundled ones.
-    pub folders: Vec<PathBuf>,
-    /// Skills that stay off.
-    pub disabled: Vec<SkillId>,
 }
 
 impl Default for Log {

@@ -25,7 +25,9 @@ macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(try_from = "String", into = "String")]
+        #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[a-z0-9][a-z0-9-]{0,63}$")))]
         pub struct $name(String);
 
         impl $name {
@@ -74,6 +76,10 @@ name_type!(
 name_type!(
     /// A skill: the name of its folder.
     SkillId, "skill name"
+);
+name_type!(
+    /// An interpreter that the operator lets skills use, as the configuration names it.
+    RuntimeName, "runtime name"
 );
 
 macro_rules! number_type {

@@ -20,6 +20,7 @@ pub mod status;
 pub mod usage;
 pub mod doctor;
 pub mod config;
+pub mod skills;
 
 use place::Place;
 
@@ -67,6 +68,9 @@ enum Verb {
     Unfreeze,
     /// What is wrong, why it matters, and the command that mends it
     Doctor(JsonArgs),
+    /// What skills may do: check a folder before you trust it
+    #[command(subcommand)]
+    Skills(skills::SkillsVerb),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -132,6 +136,7 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Status(args) => status::status(&args, place),
         Verb::Usage(args) => usage::usage(place, args.json).map(done),
         Verb::Doctor(args) => doctor::doctor(place, args.json),
+        Verb::Skills(verb) => skills::skills(&verb, place),
         Verb::Config(verb) => config::config(&verb, place),
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 /// The stage's tables.
 pub const MIGRATION: &str = "
 CREATE TABLE inbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again: the history names messages by it
+    id INTEGER PRIMARY KEY,                 -- never used again, see `forget`: the history names messages by it
     bot TEXT NOT NULL,
     update_id INTEGER NOT NULL,
     chat INTEGER NOT NULL,
@@ -149,11 +149,13 @@ pub fn bury(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<bool> {
     Ok(rows == 1)
 }
 
-/// Forgets what was dealt with long ago, a bounded number at a time. Gives how many.
+/// Forgets what was dealt with long ago, a bounded number at a time. Gives how many. The newest row stays whatever its
+/// age: SQLite gives the next one the number behind it.
 pub fn forget(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize> {
     transaction.execute(
         "DELETE FROM inbox WHERE id IN
-         (SELECT id FROM inbox WHERE state = 'done' AND received < ?1 LIMIT ?2)",
+         (SELECT id FROM inbox WHERE state = 'done' AND received < ?1 LIMIT ?2)
+         AND id < (SELECT max(id) FROM inbox)",
         [now - REMEMBER, FORGET as i64],
     )
 }
@@ -216,10 +218,12 @@ mod tests {
         let transaction = connection.transaction().expect("begin");
         let first = accept(&transaction, &lane("a"), 1, b"x", 0).expect("accept").expect("new");
         done(&transaction, first).expect("done");
+        let second = accept(&transaction, &lane("a"), 2, b"x", 0).expect("accept").expect("new");
+        done(&transaction, second).expect("done");
         assert_eq!(forget(&transaction, REMEMBER).expect("forget"), 0, "still remembered");
-        assert_eq!(forget(&transaction, REMEMBER + 1).expect("forget"), 1);
+        assert_eq!(forget(&transaction, REMEMBER + 1).expect("forget"), 1, "all but the newest");
         // The history of a chat names its messages by this number: the next one must not look begun.
-        let next = accept(&transaction, &lane("a"), 2, b"x", 0).expect("accept").expect("new");
-        assert!(next > first, "{next}");
+        let next = accept(&transaction, &lane("a"), 3, b"x", 0).expect("accept").expect("new");
+        assert!(next > second && second > first, "{next}");
     }
 }

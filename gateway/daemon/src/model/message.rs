@@ -46,7 +46,7 @@ pub enum ToolChoice {
 
 /// One turn of the conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "role", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Turn {
     /// What people sent.
     User {
@@ -88,7 +88,7 @@ pub struct Source {
 
 /// Data that enters: from people or from tools.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Content {
     /// Words.
     Text {
@@ -124,7 +124,7 @@ impl Content {
 
 /// A part of a model's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Words for the user.
     Text {

@@ -15,16 +15,15 @@ CREATE TABLE session (
     summary TEXT NOT NULL DEFAULT '',       -- of what is no longer in history
     summary_label TEXT NOT NULL DEFAULT '',
     bytes INTEGER NOT NULL DEFAULT 0,       -- of all its history rows
+    last INTEGER NOT NULL DEFAULT 0,        -- number of its newest history row, never used again
     UNIQUE (bot, chat, topic)
 );
 CREATE TABLE history (
-    id INTEGER PRIMARY KEY,
-    session INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    id INTEGER PRIMARY KEY,                 -- session << 32 | number: a session's rows lie side by side
     inbox INTEGER NOT NULL,                 -- the message that it belongs to
     turn TEXT NOT NULL,                     -- JSON of one turn of the conversation
     labels TEXT NOT NULL                    -- JSON, a label for each part of it
 );
-CREATE INDEX history_session ON history (session, id);
 CREATE TABLE usage (
     session INTEGER NOT NULL,
     day TEXT NOT NULL,                      -- UTC, 2026-01-31
@@ -122,7 +121,9 @@ pub fn last_bot(connection: &Connection, chat: i64, but: &str) -> rusqlite::Resu
 /// All rows of a session, oldest first. Their number is bounded by [`fold`].
 pub fn rows(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Row>> {
     connection
-        .prepare_cached("SELECT id, inbox, turn, labels FROM history WHERE session = ?1 ORDER BY id")?
+        .prepare_cached(
+            "SELECT id, inbox, turn, labels FROM history WHERE id BETWEEN ?1 << 32 AND ?1 << 32 | 0xffffffff ORDER BY id",
+        )?
         .query_map([session], |row| {
             Ok(Row { id: row.get(0)?, inbox: row.get(1)?, turn: row.get(2)?, labels: row.get(3)? })
         })?
@@ -137,12 +138,14 @@ pub fn append(
     turn: &str,
     labels: &str,
 ) -> rusqlite::Result<()> {
+    let number: i64 = transaction
+        .prepare_cached(
+            "UPDATE session SET bytes = bytes + ?2, last = last + 1 WHERE id = ?1 RETURNING last",
+        )?
+        .query_row(params![session, turn.len() as i64], |row| row.get(0))?;
     transaction
-        .prepare_cached("INSERT INTO history (session, inbox, turn, labels) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![session, inbox, turn, labels])?;
-    transaction
-        .prepare_cached("UPDATE session SET bytes = bytes + ?2 WHERE id = ?1")?
-        .execute(params![session, turn.len() as i64])?;
+        .prepare_cached("INSERT INTO history (id, inbox, turn, labels) VALUES (?1 << 32 | ?2, ?3, ?4, ?5)")?
+        .execute(params![session, number, inbox, turn, labels])?;
     Ok(())
 }
 
@@ -155,12 +158,13 @@ pub fn fold(
     label: &str,
 ) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("DELETE FROM history WHERE session = ?1 AND id <= ?2")?
+        .prepare_cached("DELETE FROM history WHERE id BETWEEN ?1 << 32 AND min(?2, ?1 << 32 | 0xffffffff)")?
         .execute(params![session, upto])?;
     transaction
         .prepare_cached(
             "UPDATE session SET summary = ?2, summary_label = ?3,
-             bytes = (SELECT coalesce(sum(octet_length(turn)), 0) FROM history WHERE session = ?1) WHERE id = ?1",
+             bytes = (SELECT coalesce(sum(octet_length(turn)), 0) FROM history
+                      WHERE id BETWEEN ?1 << 32 AND ?1 << 32 | 0xffffffff) WHERE id = ?1",
         )?
         .execute(params![session, summary, label])?;
     Ok(())
@@ -266,6 +270,13 @@ mod tests {
         let state = find(&transaction, "a", 1, 0).expect("find").expect("there");
         assert_eq!((state.summary.as_str(), state.bytes), ("told", 3));
         assert_eq!(rows(&transaction, session).expect("rows"), all[2..]);
+        let other = open(&transaction, "a", 2, 0).expect("open");
+        append(&transaction, other, 8, "elsewhere", "[]").expect("append");
+        clear(&transaction, session).expect("clear");
+        assert_eq!(rows(&transaction, other).expect("rows").len(), 1, "another session's row stays");
+        append(&transaction, session, 9, "4444", "[]").expect("append");
+        let new = rows(&transaction, session).expect("rows");
+        assert!(new.len() == 1 && new[0].id > all[2].id, "a number is never used again");
         clear(&transaction, session).expect("clear");
         let state = find(&transaction, "a", 1, 0).expect("find").expect("there");
         assert_eq!((state.summary.as_str(), state.bytes), ("", 0));

@@ -41,9 +41,12 @@ impl Conversation {
                 excess = excess.saturating_sub(row.turn.len());
                 continue;
             }
-            conversation.tainted |= tainted(&row.labels);
+            let labels = serde_json::from_str::<Vec<Label>>(&row.labels);
+            // What can't be read taints.
+            conversation.tainted |=
+                labels.as_ref().map_or(true, |labels| labels.iter().any(|label| label.integrity.taints()));
             let Ok(turn) = serde_json::from_str(&row.turn) else { continue };
-            if let Ok(labels) = serde_json::from_str::<Vec<Label>>(&row.labels) {
+            if let Ok(labels) = labels {
                 owners_words(&turn, &labels, &mut conversation.vouched);
             }
             match row.inbox == inbox {
@@ -136,7 +139,7 @@ mod tests {
             row(1, &answered("cut off from its question"), Label::model(false)),
             row(2, &said("before"), owner()),
             row(2, &answered("yes"), Label::model(false)),
-            Row { turn: "{\"role\":\"of a newer release\"}".into(), ..row(2, &said(""), owner()) },
+            Row { turn: "{\"of a newer release\":{}}".into(), ..row(2, &said(""), owner()) },
             row(3, &said("now"), owner()),
         ];
         let conversation = Conversation::new(None, rows, 3, 150);

@@ -192,8 +192,8 @@ mod tests {
     fn row(user: bool, size: usize) -> Row {
         let pad = "x".repeat(size);
         let turn = match user {
-            true => format!(r#"{{"role":"user","content":[{{"type":"text","text":"{pad}"}}]}}"#),
-            false => format!(r#"{{"role":"assistant","parts":[{{"type":"text","text":"{pad}"}}]}}"#),
+            true => format!(r#"{{"user":{{"content":[{{"text":{{"text":"{pad}"}}}}]}}}}"#),
+            false => format!(r#"{{"assistant":{{"parts":[{{"text":{{"text":"{pad}"}}}}]}}}}"#),
         };
         Row { id: 0, inbox: 0, turn, labels: "[]".into() }
     }

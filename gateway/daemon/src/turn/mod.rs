@@ -87,7 +87,6 @@ pub struct Engine {
     bots: Mutex<HashMap<BotName, BotIdentity>>,
     guesses: Guesses,
     lanes: lanes::Lanes,
-    bursts: accept::Bursts,
     turns: Semaphore,
     frozen: AtomicBool,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
@@ -142,7 +141,6 @@ impl Engine {
             bots: Mutex::default(),
             guesses: Guesses::default(),
             lanes: lanes::Lanes::default(),
-            bursts: accept::Bursts::default(),
             turns,
             frozen: AtomicBool::new(frozen),
             told: Mutex::default(),
@@ -236,7 +234,6 @@ impl Engine {
                 return; // It stays in the inbox; the next start takes it up.
             }
             let Ok(_permit) = self.turns.acquire().await else { return };
-            self.bursts.over().await;
             walk::walk(&self, &lane, item, &stop).await;
         }
     }

@@ -220,17 +220,17 @@ async fn a_sender_who_hangs_up_while_it_is_stored_does_not_keep_a_message_from_i
     let dir = tempfile::tempdir().expect("dir");
     let world = World::start(dir.path()).await;
     let (go, going) = std::sync::mpsc::channel::<()>();
-    let (held, holding) = tokio::sync::oneshot::channel();
+    let (held, mut holding) = tokio::sync::mpsc::channel(1);
     let store = world.engine.store.clone();
     let slow = tokio::spawn(async move {
         let hold = move |_: &rusqlite::Transaction<'_>| {
-            let _ = held.send(());
+            let _ = held.try_send(());
             going.recv().expect("go");
             Ok(())
         };
         store.write(hold).await
     });
-    holding.await.expect("the writer is held");
+    holding.recv().await.expect("the writer is held");
     let update = message(1, OWNER, "hello");
     tokio::select! {
         biased;

@@ -169,6 +169,14 @@ fn not_priced(model: &str, host: &str) -> Refusal {
     refusal(RefusalKind::NotPriced, format!("the price of the model {name} at {host} is not known"), mend)
 }
 
+/// Why a route can't be used; a missing price with the lines that add it.
+pub fn problem(refusal: &Refusal) -> String {
+    match refusal.kind {
+        RefusalKind::NotPriced => format!("{}; {}", refusal.message, refusal.mend),
+        _ => refusal.message.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use openclaw_wire::{config::Config, egress::RefusalKind};

@@ -57,9 +57,7 @@ impl Config {
                 );
             }
         }
-        if let Some(path) =
-            self.skills.folders.iter().chain(&self.skills.home).find(|path| !path.is_absolute())
-        {
+        if let Some(path) = self.skills.relative() {
             return err(
                 format!("[skills] {path:?} is not an absolute path"),
                 "write the whole path, beginning with `/`: the processes are started from nowhere in particular",
@@ -165,6 +163,9 @@ mod tests {
             ("[turn]\nsteps = 0", "[turn]"),
             ("[skills]\nfolders = [\"skills\"]", "not an absolute path"),
             ("[skills]\nhome = \"~\"", "not an absolute path"),
+            ("[skills.runtime.python]\npath = \"python3\"", "not an absolute path"),
+            ("[skills.runtime.python]\nfolders = []", "missing field `path`"),
+            ("[skills.runtime.Python]\npath = \"/usr/bin/python3\"", "runtime name"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

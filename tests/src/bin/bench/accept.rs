@@ -1,4 +1,4 @@
-//! Durable accepts each second at 64 connections, against what the same machine does without storage, and with one
+//! Durable accepts each second at 64 connections, against what the same handler does without storage, and with one
 //! commit for each row.
 
 use std::{
@@ -30,7 +30,7 @@ pub struct Accepts {
     pub people: f64,
     /// Updates of strangers: accepted, stored, then refused.
     pub strangers: f64,
-    /// The handler without storage.
+    /// The same handler without storage.
     pub handler: f64,
     /// Rows committed one by one.
     pub commits: f64,
@@ -48,8 +48,8 @@ pub fn measure(
     updates: u64,
     rounds: usize,
 ) -> anyhow::Result<Accepts> {
-    let floor = Floor::start(&["http"])?;
     let secret = openclaw.secret()?;
+    let floor = Floor::handler(&secret)?;
     let body = request(&secret, 1, PEOPLE.start, &far.question().1);
     let mut found: Vec<Accepts> = Vec::new();
     for _ in 0..rounds {

@@ -1,13 +1,13 @@
-//! What this machine could do at most, measured in the same run: a webhook that stores nothing, a bot that only keeps
-//! what it was asked, one row committed at a time, one write forced to the disk at a time. The programs run as
-//! processes of their own, like the real ones.
+//! What this machine could do at most, measured in the same run: the gateway's own webhook handler that stores nothing,
+//! a bot that only keeps what it was asked, one row committed at a time, one write forced to the disk at a time. The
+//! programs run as processes of their own, like the real ones.
 
 use std::{
     convert::Infallible,
     fs,
     io::{BufRead, BufReader, Write},
     net::Ipv4Addr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -24,11 +24,15 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use openclaw::ingress::{self, Gate, Inbox, Listener, NotStored, Secrets, Source, Verified};
+use openclaw_wire::{config::Config, facts::FACTS};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
-use crate::far;
+use crate::{far, hook::BOT};
 
 /// As many as the gateway has.
 const WORKERS: usize = 2;
@@ -41,8 +45,17 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// Starts this program again as a floor: `http`, or `bot` with the port of the far ends and a folder.
-    pub fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+    /// Starts this program again as the gateway's webhook handler without an inbox. It knows the secret's digest alone.
+    pub fn handler(secret: &str) -> anyhow::Result<Self> {
+        Self::start(&["handler", &hex(&Sha256::digest(secret))])
+    }
+
+    /// Starts this program again as the bare bot, with the port of the far ends and a folder.
+    pub fn bot(far: u16, folder: &Path) -> anyhow::Result<Self> {
+        Self::start(&["bot", &far.to_string(), &folder.display().to_string()])
+    }
+
+    fn start(arguments: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("floor")
             .args(arguments)
@@ -68,17 +81,58 @@ impl Drop for Floor {
     }
 }
 
+/// A floor program.
+#[derive(Debug, clap::Subcommand)]
+pub enum Kind {
+    /// The webhook handler without an inbox
+    Handler { digest: String },
+    /// The bare bot
+    Bot { far: u16, folder: PathBuf },
+}
+
 /// The floor programs' own `main`.
-pub fn main(kind: &str, far: u16, folder: Option<&Path>) -> anyhow::Result<()> {
+pub fn main(kind: &Kind) -> anyhow::Result<()> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    println!("{}", listener.local_addr()?.port());
+    match kind {
+        Kind::Handler { digest } => handler(listener, digest),
+        Kind::Bot { far, folder } => bot(listener, *far, fs::File::create(folder.join("floor-bot"))?),
+    }
+}
+
+/// Everything that the gateway does with a request, on as many threads, but for the inbox.
+fn handler(listener: std::net::TcpListener, digest: &str) -> anyhow::Result<()> {
+    let mut expected = [0; 32];
+    for (at, byte) in expected.iter_mut().enumerate() {
+        let digits = digest.get(2 * at..2 * at + 2).context("a SHA-256 has 64 digits")?;
+        *byte = u8::from_str_radix(digits, 16)?;
+    }
+    let config = Config::parse("", Path::new("none"))?;
+    let secrets = Arc::new(Secrets::default());
+    secrets.set([(BOT.parse()?, expected)].into());
+    let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone() };
+    let limit = Duration::from_secs(config.webhook.read_timeout);
+    let gate = Arc::new(Gate::new(source, secrets, config.webhook.max_body, limit));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let serving = ingress::serve(Listener::Tcp(listener), gate, Arc::new(Forgets), CancellationToken::new());
+    Ok(runtime.block_on(serving)?)
+}
+
+/// Takes everything and keeps nothing.
+struct Forgets;
+
+impl Inbox for Forgets {
+    async fn accept(&self, _: Vec<Verified<ingress::Incoming>>) -> Result<(), NotStored> {
+        Ok(())
+    }
+}
+
+fn bot(listener: std::net::TcpListener, far: u16, log: fs::File) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let log = match (kind, folder) {
-        ("bot", Some(folder)) => Some(Mutex::new(fs::File::create(folder.join("floor-bot"))?)),
-        _ => None,
-    };
-    let bot = Arc::new(Bot { log, far, idle: Mutex::default() });
+    let bot = Arc::new(Bot { log: Mutex::new(log), far, idle: Mutex::default() });
     runtime.block_on(async move {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        println!("{}", listener.local_addr()?.port());
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
@@ -98,8 +152,7 @@ pub fn main(kind: &str, far: u16, folder: Option<&Path>) -> anyhow::Result<()> {
 
 /// No checks, no history, no order, no retries: update in, written down, one model call, one message out.
 struct Bot {
-    /// None: the update is answered and forgotten.
-    log: Option<Mutex<fs::File>>,
+    log: Mutex<fs::File>,
     far: u16,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
@@ -108,18 +161,15 @@ impl Bot {
     async fn webhook(self: Arc<Self>, request: Request<Incoming>) -> Response<Empty<Bytes>> {
         let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let update: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if self.log.is_some() {
-            let bot = self.clone();
-            let kept = tokio::task::spawn_blocking(move || bot.keep(&body)).await;
-            kept.expect("the write ends").expect("the disk takes it");
-            tokio::spawn(self.answer(update));
-        }
+        let bot = self.clone();
+        let kept = tokio::task::spawn_blocking(move || bot.keep(&body)).await;
+        kept.expect("the write ends").expect("the disk takes it");
+        tokio::spawn(self.answer(update));
         Response::new(Empty::new())
     }
 
     fn keep(&self, body: &[u8]) -> std::io::Result<()> {
-        let Some(log) = &self.log else { return Ok(()) };
-        let mut file = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(body)?;
         file.sync_data()
     }
@@ -187,6 +237,10 @@ pub fn commits_per_second(folder: &Path, row: &[u8], time: Duration) -> anyhow::
         rows += 1;
     }
     Ok(rows as f64 / started.elapsed().as_secs_f64())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Forces small writes to the disk, as a log grows by them.

@@ -60,8 +60,8 @@ struct Arguments {
 #[derive(clap::Subcommand)]
 enum Inner {
     /// A floor program, which the measurement starts itself
-    #[command(hide = true)]
-    Floor { kind: String, far: Option<u16>, folder: Option<PathBuf> },
+    #[command(hide = true, subcommand)]
+    Floor(floor::Kind),
 }
 
 /// What can be measured.
@@ -76,8 +76,8 @@ enum Part {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Inner::Floor { kind, far, folder }) = arguments.inner {
-        return floor::main(&kind, far.unwrap_or(0), folder.as_deref());
+    if let Some(Inner::Floor(kind)) = &arguments.inner {
+        return floor::main(kind);
     }
     let report = measure(&arguments)?;
     match arguments.json {

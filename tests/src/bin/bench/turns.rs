@@ -98,7 +98,7 @@ pub fn cost(openclaw: &Openclaw<'_>, far: &Far, disk: &Path, messages: u64) -> a
     let pairs = before.into_iter().zip(openclaw.cpu()?);
     let parts: Vec<_> = pairs.map(|((name, before), (_, after))| (name, each(after - before))).collect();
 
-    let floor = Floor::start(&["bot", &far.port.to_string(), &disk.display().to_string()])?;
+    let floor = Floor::bot(far.port, disk)?;
     exchange(far, floor.port, &secret, chats.clone(), 64)?;
     let before = cpu(floor.id())?;
     exchange(far, floor.port, &secret, chats, messages)?;
@@ -110,7 +110,7 @@ pub fn cost(openclaw: &Openclaw<'_>, far: &Far, disk: &Path, messages: u64) -> a
 pub fn delay(openclaw: &Openclaw<'_>, far: &Far, disk: &Path, messages: u64) -> anyhow::Result<Delay> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let secret = openclaw.secret()?;
-    let floor = Floor::start(&["bot", &far.port.to_string(), &disk.display().to_string()])?;
+    let floor = Floor::bot(far.port, disk)?;
     let mut force = Disk::new(disk)?;
     let (mut answers, mut accepts, mut forced, mut floors) = (vec![], vec![], vec![], vec![]);
     runtime.block_on(async {
