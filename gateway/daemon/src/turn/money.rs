@@ -77,9 +77,9 @@ impl Engine {
             .store
             .write(move |tx| {
                 let Some(id) = told::record(tx, &alert, now())? else { return Ok(false) };
-                let buttons = button.map(|label| InlineKeyboard {
+                let buttons = button.as_ref().map(|label| InlineKeyboard {
                     inline_keyboard: vec![vec![Button {
-                        text: label,
+                        text: label.clone(),
                         callback_data: format!("{RAISE}{id}"),
                         style: Some(ButtonStyle::Danger),
                     }]],

@@ -364,16 +364,24 @@ impl Book {
             (day, day.month().0, loaded.unknown, loaded.raised);
         self.tallies =
             loaded.spent.into_iter().map(|(one, spent)| (one, Tally { spent, ..Tally::default() })).collect();
+        // What is under way, and what was settled while the sums were read.
         for open in self.open.iter().flatten() {
-            let here = [open.record.day() == self.day, open.month == self.month];
+            let (here, sum) = ([open.record.day() == day, open.month == self.month], open.record.used.cost);
             for one in whose(&open.record.who) {
                 let tally = self.tallies.entry(one).or_default();
-                for at in (0..2).filter(|at| here[*at]) {
-                    tally.reserved[at] = tally.reserved[at].plus(open.record.used.cost);
-                }
+                (0..2)
+                    .filter(|at| here[*at])
+                    .for_each(|at| tally.reserved[at] = tally.reserved[at].plus(sum));
             }
         }
-        self.told.clear();
+        for (_, record) in &self.batch.over {
+            let (here, sum) = ([record.day() == day, record.day().month().0 == self.month], record.used.cost);
+            for one in whose(&record.who) {
+                let tally = self.tallies.entry(one).or_default();
+                (0..2).filter(|at| here[*at]).for_each(|at| tally.spent[at] = tally.spent[at].plus(sum));
+            }
+        }
+        self.told = self.batch.alerts.iter().map(key).collect();
         for (alert, seen) in loaded.alerts {
             self.told.insert(key(&alert));
             if !seen && !self.alerts.contains(&alert) {
@@ -503,3 +511,6 @@ fn no_ledger(why: &str) -> Box<Refusal> {
         "free space on the disk of the state folder; `openclaw doctor` looks at it",
     ))
 }
+
+#[cfg(test)]
+mod tests;

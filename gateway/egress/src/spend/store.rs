@@ -114,7 +114,7 @@ impl Store {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
         for (place, record) in left {
-            let known = "SELECT EXISTS (SELECT 1 FROM place WHERE place = ?1 AND call = ?2)";
+            let known = "SELECT EXISTS (SELECT 1 FROM place WHERE place = ?1 AND call >= ?2)";
             if transaction.query_row(known, params![place as i64, int(record.id)], |row| row.get(0))? {
                 continue;
             }
