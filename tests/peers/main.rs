@@ -2,6 +2,7 @@
 //! here wrote get on with us?
 
 mod models_answer;
+mod prices_are_the_vendors;
 mod requests_fit_the_vendors_types;
 mod skills_are_portable;
 

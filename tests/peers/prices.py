@@ -2,7 +2,7 @@
 """The prices of genai-prices (https://github.com/pydantic/genai-prices, MIT) in our form, and its own arithmetic.
 
     prices.py table            print gateway/egress/src/spend/prices.toml
-    prices.py cost             read lines of JSON {"host", "model", "at", usage...}, print what each costs in nano-dollars
+    prices.py cases            print gateway/egress/src/spend/prices.jsonl: what it says that uses of these models cost
 """
 import json
 import re
@@ -98,16 +98,46 @@ def table():
     print("\n\n".join(found))
 
 
-def cost():
-    by_host = {host: next(p for p in providers if p.id == name) for name, host in HOSTS.items()}
-    for line in sys.stdin:
-        asked = json.loads(line)
-        provider = by_host[asked.pop("host")]
-        model = provider.find_model(asked.pop("model"))
-        at = datetime.fromisoformat(asked.pop("at")).replace(tzinfo=timezone.utc)
-        price = model.calc_price(Usage(**asked), provider, genai_request_timestamp=at)
-        nano = price.total_price * Decimal(10) ** 9
-        print(int(nano.to_integral_value(rounding="ROUND_CEILING")), flush=True)
+def cases():
+    """What genai-prices says that a use costs: one line of JSON for each."""
+    uses = [
+        # input (all of it), cache_read, cache_write (all of it), cache_write_1h, output, searches
+        (1_000, 0, 0, 0, 500, 0),
+        (99_999, 12_345, 6_789, 1_234, 4_321, 1),
+        (100_001, 50_000, 0, 0, 1, 0),
+        (272_000, 0, 0, 0, 7, 0),
+        (272_001, 3, 2, 1, 7, 3),
+        (900_001, 450_000, 50_000, 25_000, 64_000, 0),
+    ]
+    for provider in providers:
+        for model in provider.models if provider.id in HOSTS else []:
+            if not re.fullmatch(WANTED[provider.id], model.id) or model.deprecated:
+                continue
+            for day in ["2026-11-22", "2027-01-01"] if isinstance(model.prices, list) else ["2026-11-22"]:
+                at = datetime.fromisoformat(day).replace(tzinfo=timezone.utc)
+                price = model.get_prices(at)
+                if getattr(price, "input_mtok", None) is None:
+                    continue
+                has = lambda name: getattr(price, name, None) is not None
+                for whole, read, write, long, output, searches in uses:
+                    used = {"input_tokens": whole, "output_tokens": output, "cache_read_tokens": read}
+                    # Who has no price for writing is not told of any.
+                    write = write if has("cache_write_mtok") else 0
+                    long = long if has("cache_write_1h_mtok") else 0
+                    if write:
+                        used["cache_write_tokens"] = write
+                    if long:
+                        used["cache_write_1h_tokens"] = long
+                    searches = searches if has("web_searches_kcount") else 0
+                    if searches:
+                        used["web_searches"] = searches
+                    total = price.calc_price(Usage(**used))["total_price"] * Decimal(10) ** 9
+                    print(json.dumps({
+                        "host": HOSTS[provider.id], "model": model.id, "day": day,
+                        "input": whole - read - write, "cache_read": read, "cache_write": write - long,
+                        "cache_write_1h": long, "output": output, "searches": searches,
+                        "nano": int(total.to_integral_value(rounding="ROUND_CEILING")),
+                    }, separators=(",", ":")))
 
 
-{"table": table, "cost": cost}[sys.argv[1]]()
+{"table": table, "cases": cases}[sys.argv[1]]()

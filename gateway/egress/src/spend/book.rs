@@ -1,6 +1,8 @@
 //! The sums in memory: what was spent and what is reserved, for each cap of the present day and month. Every decision is
 //! made here under one lock, so that no two calls can pass a cap together. Never waits, and touches no file but the slots.
 
+mod no;
+
 use std::collections::{HashMap, HashSet};
 
 use openclaw_wire::{
@@ -183,7 +185,7 @@ impl Book {
             if sums.spent.plus(sums.reserved).plus(most) > sums.limit {
                 let state = self.shown(one, span, &sums);
                 self.tell(AlertKind::Reached, state.clone());
-                return Decision::Refused(Box::new(passed(&state, most)));
+                return Decision::Refused(Box::new(no::room(&state, most)));
             }
         }
         let total = self.settled.plus(self.reserved).plus(most);
@@ -196,7 +198,7 @@ impl Book {
         let record = Record { id: self.next_id, day: self.day.0, who: who.clone(), used, over: false };
         if let Err(error) = self.slots.write(place, &record) {
             self.free.push(place);
-            return Decision::Refused(no_ledger(&error.to_string()));
+            return Decision::Refused(no::ledger(&error.to_string()));
         }
         self.next_id += 1;
         if place == self.open.len() {
@@ -426,7 +428,7 @@ impl Book {
 
     /// While nothing can be written nobody waits; the writer tries again.
     fn wait(&self) -> Decision {
-        self.broken.as_deref().map_or(Decision::Wait, |why| Decision::Refused(no_ledger(why)))
+        self.broken.as_deref().map_or(Decision::Wait, |why| Decision::Refused(no::ledger(why)))
     }
 
     /// `None` without a limit.
@@ -484,32 +486,6 @@ fn whose(who: &Account) -> Vec<Whose> {
         (!who.skill.is_empty()).then(|| Whose::Skill(who.skill.clone())),
     ];
     std::iter::once(Whose::All).chain(named.into_iter().flatten()).collect()
-}
-
-fn passed(state: &CapState, most: Usd) -> Refusal {
-    let span = match state.cap.span {
-        Span::Day => "day",
-        Span::Month => "month",
-    };
-    let message = format!(
-        "the {span}'s spending limit for {} is {}: {} is spent and {} reserved, and this call may cost {}",
-        state.cap.whose,
-        state.limit.shown(),
-        state.spent.shown(),
-        state.reserved.shown(),
-        most.shown()
-    );
-    let mend = format!("wait for the next {span}, or raise the limit: [spend] and [[cap]] in openclaw.toml");
-    refusal(RefusalKind::CapReached, message, mend)
-}
-
-fn no_ledger(why: &str) -> Box<Refusal> {
-    let message = format!("write down what a call may cost, before it is sent: {why}");
-    Box::new(refusal(
-        RefusalKind::NoLedger,
-        message,
-        "free space on the disk of the state folder; `openclaw doctor` looks at it",
-    ))
 }
 
 #[cfg(test)]

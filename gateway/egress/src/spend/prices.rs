@@ -223,6 +223,47 @@ mod tests {
         }
     }
 
+    /// Hundreds of sums that another program made (`tests/peers/prices.py`), for each model of the table.
+    #[test]
+    fn sums_are_those_of_another_calculator() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            host: String,
+            model: String,
+            day: String,
+            input: u64,
+            cache_read: u64,
+            cache_write: u64,
+            cache_write_1h: u64,
+            output: u64,
+            searches: u64,
+            nano: u64,
+        }
+        let prices = prices("");
+        let mut count = 0;
+        for line in include_str!("prices.jsonl").lines() {
+            let case: Case = serde_json::from_str(line).expect(line);
+            let tariff = prices.of_model(&case.host, &case.model).expect(line);
+            let used = Amounts {
+                input: case.input,
+                cache_read: case.cache_read,
+                cache_write: case.cache_write,
+                cache_write_1h: case.cache_write_1h,
+                output: case.output,
+                searches: case.searches,
+                ..Amounts::default()
+            };
+            assert_eq!(tariff.cost(day(&case.day), &used), Usd::nano(case.nano), "{line}");
+            let most = tariff.most(day(&case.day), used.whole_input(), case.output, true);
+            let searches = Amounts { searches: case.searches, ..Amounts::default() };
+            let searches = tariff.cost(day(&case.day), &searches);
+            let fits = tariff.context(day(&case.day)).is_none_or(|context| context >= used.whole_input());
+            assert!(!fits || most.plus(searches) >= Usd::nano(case.nano), "the most is the most: {line}");
+            count += 1;
+        }
+        assert!(count > 300, "{count}");
+    }
+
     /// From the vendors' pages, by hand: 1,000 tokens at $2 for a million are $0.002.
     #[test]
     fn classes_tiers_and_dates_have_their_own_prices() {
