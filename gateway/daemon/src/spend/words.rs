@@ -236,7 +236,9 @@ mod tests {
         }
         let one = super::of_chat(&report, "main/1");
         assert!(
-            one.contains("This month: $3.02, 4 calls") && !one.contains("main/2") && !one.contains("all"),
+            one.contains("This month: $3.02, 4 calls")
+                && !one.contains("main/2")
+                && !one.contains("all together"),
             "{one}"
         );
         assert_eq!(super::in_short(&report.caps), "Spent: today $4.50 of $5.00 (!).");
