@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use openclaw_tests::{
+    gateway::{Role, Setup},
     model::Step,
     telegram::{Fault, Refusal, Trouble},
     world::{OWNER, World},
 };
 
 const TEXT: &str = "one two three four five six seven eight nine ten eleven twelve";
+const GROUP: i64 = -1001234567890;
+
+/// The owner may speak in a group.
+fn group(setup: &mut Setup) {
+    setup.tables(&format!("[[access.group]]\nchat = {GROUP}\npeople = [{OWNER}]"));
+}
 
 /// Drafts in a private chat grow, and one message ends them. Typing is shown meanwhile.
 #[tokio::test]
@@ -33,11 +40,7 @@ async fn private_chats_see_drafts() {
 /// Elsewhere one message is edited until it is whole, slowly enough for a group.
 #[tokio::test]
 async fn groups_see_edits() {
-    const GROUP: i64 = -1001234567890;
-    let world = World::polling(|setup| {
-        setup.tables(&format!("[[access.group]]\nchat = {GROUP}\npeople = [{OWNER}]"));
-    })
-    .await;
+    let world = World::polling(group).await;
     let here = world.anna.in_group(&world.bot.group(GROUP, "Family"));
     world.model.on("#slow", [Step::say_slowly(TEXT, 24, Duration::from_millis(300))]);
     here.says("@main_bot #slow");
@@ -47,6 +50,44 @@ async fn groups_see_edits() {
     assert!(!edits.is_empty());
     assert!(edits.windows(2).all(|pair| pair[1].at.duration_since(pair[0].at) > Duration::from_millis(900)));
     assert!(world.telegram.calls_of("sendMessageDraft").is_empty(), "no drafts in groups");
+}
+
+/// A crash while an answer grows leaves one message: the finished answer takes its place.
+#[tokio::test]
+async fn a_crash_leaves_no_half_answer_in_a_group() {
+    let mut world = World::polling(group).await;
+    let here = world.anna.in_group(&world.bot.group(GROUP, "Family"));
+    for (round, all) in [false, true].into_iter().enumerate() {
+        let (mark, text) = (format!("#slow{round}"), format!("round {round}: {TEXT}"));
+        world.model.on(&mark, [Step::say_slowly(&text, 24, Duration::from_millis(300))]);
+        here.says(&format!("@main_bot {mark}"));
+        let half = here.reads(&format!("round {round}: one")).await;
+        assert_ne!(half.text, text, "it still grows");
+        match all {
+            false => world.gateway.kill(Role::Gateway),
+            true => {
+                world.gateway.kill_all().await;
+                world.gateway.start_again().await;
+            }
+        }
+        let whole = here.reads(&text).await;
+        assert_eq!((whole.id, whole.text), (half.id, text), "the same message, without a mark");
+        assert_eq!(here.history().len(), round + 1, "and no other: {:?}", here.history());
+    }
+}
+
+/// Where nobody knows whether the growing answer is in the chat, the finished one is marked.
+#[tokio::test]
+async fn an_answer_whose_beginning_may_be_there_is_marked() {
+    let world = World::polling(group).await;
+    let here = world.anna.in_group(&world.bot.group(GROUP, "Family"));
+    world.model.on("#slow", [Step::say_slowly(TEXT, 12, Duration::from_millis(300))]);
+    world.telegram.fault(Fault { method: Some("sendMessage"), times: 1, trouble: Trouble::AnswerLost });
+    here.says("@main_bot #slow");
+    let whole = here.reads(TEXT).await;
+    assert!(whole.text.starts_with('↻'), "{}", whole.text);
+    let all: Vec<_> = here.history().into_iter().map(|sent| sent.text).collect();
+    assert!(all.len() == 2 && TEXT.starts_with(all[0].trim_end_matches(['…', ' '])), "{all:?}");
 }
 
 /// Refused drafts (429 or anything else) never cost the answer.

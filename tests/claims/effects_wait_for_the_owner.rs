@@ -113,6 +113,28 @@ async fn with_nobody_to_ask_it_is_denied() {
     assert!(told.contains("approval"), "the model is told why: {told}");
 }
 
+/// An owner whom Telegram does not let the bot write to can't be asked: denied at once, with the reason.
+#[tokio::test]
+async fn an_owner_who_never_started_the_bot_is_not_waited_for() {
+    let world = World::polling(|setup| {
+        setup.test_skills().file("counter/lines", b"");
+        setup.replace("owners = [1001]", "owners = [4711]\npeople = [1001]");
+    })
+    .await;
+    world.model.on("#count", [Step::call("count", json!({"word": "x"})), Step::say("turn over")]);
+    world.anna.says("#count");
+    let asked = std::time::Instant::now();
+    assert_eq!(world.anna.hears().await.text, "turn over");
+    assert!(asked.elapsed().as_secs() < 300, "long before the question expires: {:?}", asked.elapsed());
+    assert_eq!(counted(&world), 0);
+    let told = world.model.requests().pop().expect("asked").body.to_string();
+    assert!(
+        told.contains("could not be asked") && told.contains("never started"),
+        "the model is told why: {told}"
+    );
+    assert!(world.gateway.log().contains("the owner can't be asked"), "and the log");
+}
+
 fn data(sent: &Sent, button: usize) -> String {
     let rows = sent.message["reply_markup"]["inline_keyboard"].as_array();
     let mut buttons = rows.into_iter().flatten().flat_map(|row| row.as_array().into_iter().flatten());

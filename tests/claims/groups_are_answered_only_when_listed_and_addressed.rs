@@ -1,6 +1,11 @@
 //! In groups the assistant answers listed people in listed groups, when it is addressed, and takes nothing else from them.
 
-use openclaw_tests::world::{OWNER, World};
+use std::time::Duration;
+
+use openclaw_tests::{
+    model::Step,
+    world::{OWNER, World},
+};
 
 const GROUP: i64 = -1001234567890;
 
@@ -65,4 +70,38 @@ async fn topics_are_their_own_conversations() {
     assert_eq!(answer.message["message_thread_id"], 12);
     let request = world.model.requests().pop().expect("asked");
     assert!(!request.body.to_string().contains("pineapple"), "the other topic's words are not in this one");
+}
+
+/// A group that becomes a supergroup gets another id: people, conversation and what is under way follow to it, and the
+/// owner is told to correct the configuration. Known from Telegram's message, or from its refusal of the old id.
+#[tokio::test]
+async fn a_group_that_becomes_a_supergroup_is_followed() {
+    for told in [true, false] {
+        let mut world = World::polling(|setup| {
+            setup.tables(&format!("[[access.group]]\nchat = -4001\npeople = [{OWNER}]"));
+        })
+        .await;
+        let here = world.anna.in_group(&world.bot.group(-4001, "Family"));
+        here.says("@main_bot remember the pineapple");
+        assert!(here.hears().await.text.contains("pineapple"));
+        world.model.on("#slow", [Step::say_slowly("a long story", 6, Duration::from_millis(300))]);
+        here.says("@main_bot #slow");
+        world.model.asked(2).await;
+        let there = here.upgrades(-1_000_000_004_001, told);
+        assert_eq!(there.reads("a long story").await.text, "a long story", "what was under way");
+        assert!(world.anna.hears_of("became a supergroup").await.text.contains("chat = -1000000004001"));
+        there.says("@main_bot and now?");
+        there.reads("and now?").await;
+        let told = world.model.requests().pop().expect("asked").body.to_string();
+        assert!(told.contains("pineapple"), "the conversation goes on: {told}");
+        let stranger = world.bot.person(4242, "Eve").in_group(&world.bot.group(-1_000_000_009_999, "Other"));
+        stranger.says("@main_bot hello");
+        world.gateway.idle().await;
+        world.gateway.kill_all().await;
+        world.gateway.start_again().await;
+        there.says("@main_bot still there?");
+        there.reads("still there?").await;
+        assert!(stranger.history().is_empty(), "other groups gain nothing");
+        assert_eq!(world.gateway.count("SELECT count(*) FROM session WHERE chat < 0"), 1);
+    }
 }

@@ -188,6 +188,62 @@ async fn a_poisonous_message_is_given_up() {
     assert!(world.anna.history().len() >= 2, "and the owner was told of the dead letter");
 }
 
+/// In a crash loop only the message that ends the process is given up: others that wait with it, before it and behind
+/// it, are answered, and when it is over many turns run at once again.
+#[tokio::test]
+async fn the_innocent_are_not_given_up_with_a_poisonous_message() {
+    let people: Vec<i64> = (2001..2005).collect();
+    let world = World::polling(|setup| {
+        setup.section("turn", "tries = 2");
+        setup.section("access", &format!("people = {people:?}"));
+    })
+    .await;
+    let people: Vec<Person> = people.iter().map(|id| world.bot.person(*id, "P")).collect();
+    let hang = || [Step(vec![openclaw_tests::model::Act::Hang])];
+    world.model.on("#poison", hang());
+    world.model.on("#slow", [Step::say_slowly("this took a while", 8, Duration::from_millis(200))]);
+    let (before, behind) = people.split_at(2);
+    for person in before {
+        person.says("#slow");
+    }
+    world.bot.all_delivered().await;
+    world.anna.says("#poison");
+    world.bot.all_delivered().await;
+    for person in behind {
+        person.says("#slow");
+    }
+    let deadline = Instant::now() + Duration::from_secs(150);
+    let mut killed = 0;
+    while world.gateway.try_status().await.is_none_or(|status| status.queues.dead_letters == 0) {
+        assert!(Instant::now() < deadline, "it is given up, after {killed} crashes");
+        let asked = world.model.take_requests();
+        if asked.iter().any(|request| request.body.to_string().contains("#poison")) {
+            world.bot.all_delivered().await;
+            world.gateway.kill(Role::Gateway);
+            killed += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(killed > 3, "{killed}");
+    for person in &people {
+        assert_eq!(person.hears().await.text, "this took a while");
+    }
+    world.gateway.idle().await;
+    assert_eq!(world.gateway.status().await.queues.dead_letters, 1);
+    assert!(world.anna.hears_of("given up").await.text.contains("dead letter"));
+    world.model.on("#hang", hang());
+    world.model.take_requests();
+    let settled = Instant::now();
+    while world.gateway.count("SELECT unfinished FROM starts") > 0 {
+        assert!(settled.elapsed() < Duration::from_secs(60), "it is over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for person in &people {
+        person.says("#hang");
+    }
+    world.model.asked(people.len()).await;
+}
+
 /// A small generator, seeded from the system, so that each run tries other moments.
 struct Random(u64);
 

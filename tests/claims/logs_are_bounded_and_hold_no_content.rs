@@ -63,3 +63,37 @@ async fn content_is_not_logged() {
     assert!(found.is_empty(), "{found:#?}");
     assert!(log.len() > 200, "there is a log: {log}");
 }
+
+/// Every line of every process has the same form: time, level, target and fields, for people or for machines.
+#[tokio::test]
+async fn every_line_has_the_same_form() {
+    for json in [false, true] {
+        let world = World::polling(|setup| {
+            setup.test_skills().file("counter/lines", b"");
+            if json {
+                setup.section("log", "format = \"json\"");
+            }
+        })
+        .await;
+        world.model.on("#look", [Step::call("look", json!({})), Step::say("looked")]);
+        world.anna.says("#look");
+        world.anna.hears_of("looked").await;
+        let log = world.gateway.log();
+        for process in ["openclaw_egress", "openclaw_runner", "openclaw::"] {
+            assert!(log.contains(process), "{process} says something: {log}");
+        }
+        for line in log.lines() {
+            let good = match json {
+                true => serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| {
+                    ["timestamp", "level", "fields"].iter().all(|key| line.get(key).is_some())
+                }),
+                false => {
+                    let mut words = line.split_whitespace();
+                    let time = words.next().is_some_and(|word| word.len() == 27 && word.ends_with('Z'));
+                    time && ["ERROR", "WARN", "INFO", "DEBUG"].contains(&words.next().unwrap_or_default())
+                }
+            };
+            assert!(good, "{line}");
+        }
+    }
+}

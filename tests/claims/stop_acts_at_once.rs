@@ -62,6 +62,38 @@ async fn a_running_skill_is_killed() {
     assert_eq!(world.anna.hears_of("You said").await.text, "You said: next");
 }
 
+/// What had an effect and was stopped half way may have happened: chat and model are told, and nothing runs it again.
+#[tokio::test]
+async fn a_stopped_effect_is_not_forgotten() {
+    let world = World::polling(|setup| {
+        setup.test_skills().file("counter/lines", b"");
+    })
+    .await;
+    let call = Step::call("count", json!({"word": "half", "milliseconds": 10000}));
+    world.model.on("#count", [call, Step::say("never")]);
+    world.anna.says("#count");
+    let asked = world.anna.hears().await;
+    world.anna.presses(&asked, &asked.buttons()[0]);
+    let counter = world.gateway.setup().home().join("counter/lines");
+    let lines = || std::fs::read_to_string(&counter).unwrap_or_default().lines().count();
+    let started = Instant::now();
+    while lines() == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "the call starts");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.anna.says("/stop");
+    assert!(world.anna.hears_of("may have happened").await.text.contains("count was stopped"));
+    world.anna.says("next");
+    assert_eq!(world.anna.hears_of("You said").await.text, "You said: next");
+    let told = world.model.requests().pop().expect("asked").body.to_string();
+    assert!(told.contains("It may have happened."), "{told}");
+    assert_eq!(lines(), 1);
+    assert_eq!(
+        world.gateway.count("SELECT count(*) FROM call WHERE stopped IS NOT NULL AND finished IS NULL"),
+        1
+    );
+}
+
 fn jail_runs(runner: u32) -> bool {
     openclaw_tests::gateway::descendants_of(runner)
         .iter()

@@ -4,6 +4,7 @@
 mod models_answer;
 mod prices_are_the_vendors;
 mod requests_fit_the_vendors_types;
+mod sdks_speak_through_egress;
 mod skills_are_portable;
 
 use std::process::Stdio;

@@ -1,5 +1,5 @@
 """The vendors' own SDKs talk to the scripted model: what they accept from it is what the vendors' servers send.
-Usage: sdk_stream.py URL. Prints one JSON object."""
+Usage: sdk_stream.py URL [URL of the OpenAI protocol, by default URL/v1]. Prints one JSON object."""
 import json
 import sys
 
@@ -21,7 +21,7 @@ try:
 except anthropic.APIStatusError as error:
     out["anthropic_error"] = [error.status_code, error.response.headers.get("retry-after")]
 
-gpt = openai.OpenAI(base_url=url + "/v1", api_key="test-key-not-real", max_retries=0)
+gpt = openai.OpenAI(base_url=sys.argv[2] if len(sys.argv) > 2 else url + "/v1", api_key="test-key-not-real", max_retries=0)
 function = {"type": "function", "function": {"name": "look", "description": "d", "parameters": tools["input_schema"]}}
 chat = {"model": "m", "messages": [{"role": "user", "content": "hello #call"}], "tools": [function]}
 arguments, finish, total = "", None, 0

@@ -1,5 +1,7 @@
 //! Telegram, a model server, and the real OpenClaw between them: what nearly every claim begins with.
 
+use std::path::PathBuf;
+
 use crate::{
     gateway::{Gateway, Setup},
     model::Model,
@@ -38,6 +40,15 @@ impl World {
         let world = Self::start(telegram, model, setup, bot, more).await;
         world.gateway.ask(&["webhook", "set"]).await;
         world
+    }
+
+    /// As [`World::webhook`], on a unix socket: its path comes second.
+    pub async fn webhook_socket(more: impl FnOnce(&mut Setup)) -> (Self, PathBuf) {
+        let (telegram, model) = (Telegram::start().await, Model::start().await);
+        let (setup, bot, path) = Setup::usual_webhook_socket(&telegram, &model, OWNER);
+        let world = Self::start(telegram, model, setup, bot, more).await;
+        world.gateway.ask(&["webhook", "set"]).await;
+        (world, path)
     }
 
     async fn start(

@@ -24,6 +24,14 @@ pub(crate) fn drop_all() -> io::Result<()> {
     Ok(())
 }
 
+/// Hands on what this process has to whatever it executes, as if nothing had been dropped. For the drill alone.
+pub(crate) fn keep_all() -> io::Result<()> {
+    let held = rustix::thread::capabilities(None)?.permitted;
+    let all = CapabilitySets { effective: held, permitted: held, inheritable: held };
+    rustix::thread::set_capabilities(None, all)?;
+    held.iter().try_for_each(|one| Ok(rustix::thread::configure_capability_in_ambient_set(one, true)?))
+}
+
 /// So that nothing executed from here on can hold a capability, whatever it executes. Takes effect for root only.
 pub(crate) fn empty_bounding_set() {
     // Up to the kernel's last capability, of which a newer kernel has more than we know.

@@ -12,6 +12,10 @@ pub mod namespaces;
 pub mod mounts;
 pub mod process;
 pub mod memory;
+pub mod attempt;
+mod barrier;
+pub mod wipe;
+pub mod locked;
 mod status;
 mod descriptors;
 mod limits;
@@ -24,7 +28,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::{inherited::Inherited, landlock::version as landlock_version, status::Evidence};
+pub use crate::{
+    barrier::Barrier, inherited::Inherited, landlock::version as landlock_version, status::Evidence,
+};
 
 /// What a process asks the kernel to take from it.
 #[derive(Debug, Clone, Default)]
@@ -43,10 +49,16 @@ pub struct Profile {
     pub bind: Vec<u16>,
     /// TCP ports to connect to; `None` is any, `Some(vec![])` is none.
     pub connect: Option<Vec<u16>>,
+    /// Descriptors that each process may hold open; the role's own bound by default.
+    pub files: Option<u64>,
     /// Which filter of system calls.
     pub role: Role,
+    /// Layers that the process has put in force by itself.
+    pub own: Vec<Layer>,
     /// Under systemd: doors and the notification socket are paths, so `socket(AF_UNIX)` and `connect` stay allowed.
     pub paths: bool,
+    /// Barriers that the drill leaves out to test the others; empty everywhere else.
+    pub without: Vec<Barrier>,
 }
 
 /// The seccomp allowlist of each kind of process.
@@ -75,7 +87,8 @@ pub struct Report {
 /// One barrier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// `capabilities`, `no_new_privs`, `dumpable`, `rlimits`, `landlock-fs`, `landlock-tcp`, `landlock-scope`, `seccomp`, `descriptors`.
+    /// `capabilities`, `no_new_privs`, `dumpable`, `rlimits`, `landlock-fs`, `landlock-tcp`, `landlock-scope`, `seccomp`, `descriptors`,
+    /// `key-memory`.
     pub name: String,
     /// What was asked, for people.
     pub asked: String,
@@ -138,16 +151,29 @@ pub fn enforce_with(profile: &Profile, evidence: &mut Evidence) -> Result<Report
     let marked = descriptors::close_on_exec();
     let mut layers = vec![descriptors::layer(&marked)];
     // The results of these are not kept: what counts is what the kernel says afterwards.
-    let _read_back = (limits::apply(profile.role), capabilities::drop_all(), limits::not_dumpable());
-    let _read_back = capabilities::no_new_privs();
-    layers.extend(landlock::apply(profile));
-    let filtered = seccomp::apply(profile);
+    let with = |barrier| !profile.without.contains(&barrier);
+    if with(Barrier::Rlimits) {
+        let _read_back = limits::apply(profile);
+    }
+    let _read_back = match with(Barrier::Capabilities) {
+        true => capabilities::drop_all(),
+        false => capabilities::keep_all(),
+    };
+    let _read_back = (limits::not_dumpable(), capabilities::no_new_privs());
+    if with(Barrier::Landlock) {
+        layers.extend(landlock::apply(profile));
+    }
+    let filtered = match with(Barrier::Seccomp) {
+        true => seccomp::apply(profile),
+        false => Err(std::io::Error::other("left out by the drill")),
+    };
 
     let now = look()?;
-    layers.extend(limits::layers(profile.role));
+    layers.extend(limits::layers(profile));
     layers.push(capabilities::layer(&now, profile.required));
     layers.push(capabilities::no_new_privs_layer(&now));
     layers.push(seccomp::layer(profile, &filtered, &before, &now));
+    layers.extend(profile.own.iter().cloned());
     let report = Report { process: profile.process.to_owned(), layers };
     match report.layers.iter().find(|layer| !layer.complete) {
         Some(missing) if profile.required => Err(broken(
@@ -159,7 +185,7 @@ pub fn enforce_with(profile: &Profile, evidence: &mut Evidence) -> Result<Report
 }
 
 /// What an operator can do about a layer that is not in force.
-fn mend(layer: &str) -> &'static str {
+pub fn mend(layer: &str) -> &'static str {
     match layer {
         "landlock-fs" | "landlock-tcp" | "landlock-scope" => {
             "boot a kernel of 6.12 or later with `landlock` in its lsm= list (`cat /sys/kernel/security/lsm`)"
@@ -170,6 +196,9 @@ fn mend(layer: &str) -> &'static str {
         }
         "seccomp" | "no_new_privs" => {
             "use a kernel with CONFIG_SECCOMP_FILTER, outside emulators such as qemu-user"
+        }
+        "key-memory" => {
+            "let this user lock 512 KiB: LimitMEMLOCK=8M in the unit, `ulimit -l` in a shell, --ulimit memlock in a container"
         }
         "rlimits" | "dumpable" | "descriptors" => "use a Linux kernel of 5.11 or later",
         _ => "report this",

@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{Layer, Role};
+use crate::{Layer, Profile, Role};
 
 /// What each kind of process may hold open. The gateway's is the number of half-open webhook connections that it
 /// outlives; the runner's is a few for each of its concurrent calls.
@@ -20,19 +20,19 @@ fn descriptors(role: Role) -> u64 {
 
 /// Soft and hard limits, and why. `RLIMIT_NPROC` is not here: it counts all processes of a user, and under
 /// `openclaw run` the user is a person with a desktop; a jail has its own user namespace and sets it there.
-fn wanted(role: Role) -> [(Resource, &'static str, u64); 3] {
+fn wanted(profile: &Profile) -> [(Resource, &'static str, u64); 3] {
     [
         // A core file would hold conversations or keys.
         (Resource::Core, "core", 0),
-        // Nothing of ours locks memory; io_uring and BPF would.
+        // Nothing of ours locks more memory from now on (what egress locked stays locked); io_uring and BPF would.
         (Resource::Memlock, "memlock", 0),
-        (Resource::Nofile, "nofile", descriptors(role)),
+        (Resource::Nofile, "nofile", profile.files.unwrap_or(descriptors(profile.role))),
     ]
 }
 
 /// Sets the limits; a hard limit that is already lower stays.
-pub(crate) fn apply(role: Role) -> io::Result<()> {
-    for (resource, _, most) in wanted(role) {
+pub(crate) fn apply(profile: &Profile) -> io::Result<()> {
+    for (resource, _, most) in wanted(profile) {
         let limit = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
         setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
     }
@@ -45,11 +45,11 @@ pub(crate) fn not_dumpable() -> io::Result<()> {
 }
 
 /// What was asked and what `getrlimit` and `PR_GET_DUMPABLE` say.
-pub(crate) fn layers(role: Role) -> [Layer; 2] {
+pub(crate) fn layers(profile: &Profile) -> [Layer; 2] {
     let mut asked = Vec::new();
     let mut enforced = Vec::new();
     let mut complete = true;
-    for (resource, name, most) in wanted(role) {
+    for (resource, name, most) in wanted(profile) {
         let now = getrlimit(resource);
         let low = |limit: Option<u64>| limit.is_some_and(|limit| limit <= most);
         complete &= low(now.current) && low(now.maximum);

@@ -36,7 +36,10 @@ pub fn jail() -> io::Result<()> {
             | UnshareFlags::NEWIPC
             | UnshareFlags::NEWUTS
             | UnshareFlags::NEWCGROUP,
-    )
+    )?;
+    // No further one below it, beside what the filter says; where this cannot be written the filter is what holds.
+    let _read_only = fs::write("/proc/sys/user/max_user_namespaces", "0");
+    Ok(())
 }
 
 fn enter(flags: UnshareFlags) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::{io, os::unix::net::UnixListener, sync::Arc};
 use axum::{
     Json, Router,
     body::Body,
-    extract::State,
+    extract::{Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -15,7 +15,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use openclaw_confine::{Report, peer};
 use openclaw_wire::{
-    admin::{Approve, ChatEvent, DeadLetter, Letter, PairCode, Problem, Queues, Say, SkillStatus, Status},
+    admin::{
+        Approve, ChatEvent, DeadLetter, Drilled, Letter, OfSkill, PairCode, Problem, Queues, Ran, RunTool,
+        Say, SkillCall, SkillStatus, Status, SwitchSkill,
+    },
     config::Updates,
 };
 use tokio::net::{UnixStream, unix::SocketAddr};
@@ -52,6 +55,10 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: Cancellation
         .route("/freeze", post(freeze))
         .route("/unfreeze", post(unfreeze))
         .route("/dead-letters", get(dead_letters).post(dead_letter))
+        .route("/skills/switch", post(switch_skill))
+        .route("/skills/run", post(run_tool))
+        .route("/skills/calls", get(skill_calls))
+        .route("/drill", post(drilled))
         .with_state(admin);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -124,13 +131,14 @@ async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
             Default::default()
         }
     };
-    let skills_off = match runner {
+    let runner_off = match runner {
         Ok(status) => {
             processes.push(status.confinement);
             status.skills_off
         }
         Err(error) => Some(format!("the runner does not answer: {error}")),
     };
+    let skills_off = engine.skills_off().or(runner_off);
     let webhook = bots.iter().any(|bot| bot.updates == Updates::Webhook);
     let mut skills: Vec<_> = engine
         .catalog
@@ -145,7 +153,8 @@ async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
                 .flat_map(|m| &m.tool)
                 .map(|tool| tool.name.as_str().to_owned())
                 .collect(),
-            problem: None,
+            problem: (!engine.switched_on(&skill.id))
+                .then(|| format!("switched off; mend: openclaw skills enable {}", skill.id)),
         })
         .collect();
     for (name, problem) in engine.catalog.problems() {
@@ -245,4 +254,29 @@ async fn dead_letter(State(admin): Shared, Json(letter): Json<Letter>) -> Result
             Err(Failed(StatusCode::NOT_FOUND, Problem { message, mend }))
         }
     }
+}
+
+fn refused(message: String) -> Failed {
+    Failed(StatusCode::CONFLICT, Problem { message, mend: String::new() })
+}
+
+async fn switch_skill(State(admin): Shared, Json(switch): Json<SwitchSkill>) -> Result<StatusCode, Failed> {
+    admin.engine.switch_skill(&switch).await?.map_err(refused)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn run_tool(State(admin): Shared, Json(run): Json<RunTool>) -> Result<Json<Ran>, Failed> {
+    admin.engine.run_tool(&run).await?.map(Json).map_err(refused)
+}
+
+async fn skill_calls(
+    State(admin): Shared,
+    Query(of): Query<OfSkill>,
+) -> Result<Json<Vec<SkillCall>>, Failed> {
+    Ok(Json(admin.engine.skill_calls(of.skill.as_ref().map(|skill| skill.as_str()))?))
+}
+
+async fn drilled(State(admin): Shared, Json(drilled): Json<Drilled>) -> Result<StatusCode, Failed> {
+    admin.engine.drilled(&drilled.failed).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

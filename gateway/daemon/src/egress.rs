@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use openclaw_wire::{
     door::Door,
     egress::{REFUSED, Refusal, RefusalKind, Status},
+    id::BotName,
 };
 use tokio::{net::UnixStream, sync::Semaphore, time::timeout};
 
@@ -35,6 +36,8 @@ const OPENING: usize = 4;
 /// Largest answer of egress about itself, and the time for it.
 const STATUS_BODY: usize = 1 << 20;
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Egress answers a question for news after 25 s at the latest.
+const NEWS_TIMEOUT: Duration = Duration::from_secs(40);
 /// Largest refusal.
 const REFUSAL_BODY: usize = 16 << 10;
 
@@ -127,17 +130,40 @@ impl Egress {
 
     /// What egress tells of itself: its confinement, the models, the bots.
     pub async fn status(&self) -> Result<Status, EgressError> {
-        let request = Request::get("/status").body(Full::default()).expect("a constant request is valid");
+        self.news(None).await
+    }
+
+    /// The same, as soon as it has changed since `version`.
+    pub async fn news(&self, version: Option<u64>) -> Result<Status, EgressError> {
+        let (path, patience) = match version {
+            None => ("/status".to_owned(), STATUS_TIMEOUT),
+            Some(version) => (format!("/status/after/{version}"), NEWS_TIMEOUT),
+        };
+        let request = Request::get(path).body(Full::default()).expect("a path of ours is valid");
+        let body = self.about_itself(request, patience).await?;
+        serde_json::from_slice(&body).map_err(|_| EgressError::Strange(200))
+    }
+
+    /// Tells that an update came with the bot's new webhook secret.
+    pub async fn renewed(&self, bot: &BotName) -> Result<(), EgressError> {
+        let request = Request::post(format!("/webhook/{bot}/renewed"));
+        let request = request.body(Full::default()).expect("a path of ours is valid");
+        self.about_itself(request, STATUS_TIMEOUT).await.map(drop)
+    }
+
+    async fn about_itself(
+        &self,
+        request: Request<Full<Bytes>>,
+        patience: Duration,
+    ) -> Result<Bytes, EgressError> {
         let answer = async {
             let response = self.send(request).await?;
-            let code = response.status().as_u16();
-            let body = collect(response.into_body(), STATUS_BODY).await?;
-            match code {
-                200 => serde_json::from_slice(&body).map_err(|_| EgressError::Strange(code)),
-                _ => Err(EgressError::Strange(code)),
+            match response.status().as_u16() {
+                200 => collect(response.into_body(), STATUS_BODY).await,
+                code => Err(EgressError::Strange(code)),
             }
         };
-        timeout(STATUS_TIMEOUT, answer).await.unwrap_or(Err(EgressError::Slow(STATUS_TIMEOUT)))
+        timeout(patience, answer).await.unwrap_or(Err(EgressError::Slow(patience)))
     }
 }
 

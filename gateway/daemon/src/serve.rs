@@ -2,7 +2,6 @@
 //! down it has no way out but its doors.
 
 mod bots;
-mod log;
 
 use std::{
     collections::HashMap,
@@ -29,7 +28,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin},
-    command::Serve,
+    command::{Serve, run::account},
     egress::Egress,
     inbox, ingress,
     ingress::{Gate, Listener, Secrets, Source},
@@ -57,14 +56,11 @@ const EVENTS: usize = 256;
 const WORKERS: usize = 2;
 /// Threads for opening doors and the like.
 const BLOCKING: usize = 8;
-/// Niceness of the workers: what comes in is stored first, by the threads of webhook and store, and turns take what is
-/// left of a busy machine. 10 is a tenth of the weight (sched(7)).
-const STEP_BACK: i32 = 10;
 
 /// Everything that is opened before the process locks itself down.
 struct Opened {
     config: Config,
-    webhook: Option<Listener>,
+    webhook: Option<(Listener, Source)>,
     admin: UnixListener,
     egress: Door,
     runner: Door,
@@ -81,7 +77,6 @@ pub fn run(args: Serve) -> anyhow::Result<()> {
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
         .thread_keep_alive(Duration::from_secs(5))
-        .on_thread_start(step_back)
         .enable_all()
         .build()
         .context("start the runtime")?;
@@ -94,11 +89,12 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     // Settings.
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
     let config = Config::read(&args.config)?;
-    log::start(&config.log);
+    openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
     // Sockets.
     let webhook =
         inherited.take_fd("webhook").map(listener).transpose().context("use the socket \"webhook\"")?;
+    let webhook = webhook.map(|listener| anyhow::Ok((listener, source(&config.webhook)?))).transpose()?;
     let Some(admin) = inherited.take_fd("admin").map(UnixListener::from) else {
         bail!(
             "no socket named \"admin\" was handed over\n  mend: start it with `openclaw run` or its systemd socket units"
@@ -120,6 +116,12 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
         policy::ask::MIGRATION,
         skill::calls::MIGRATION,
         outbox::rows::MIGRATION,
+        skill::standing::MIGRATION,
+        outbox::shown::MIGRATION,
+        inbox::starts::MIGRATION,
+        policy::ask::MIGRATION_MESSAGES,
+        skill::calls::MIGRATION_STOPPED,
+        session::moved::MIGRATION,
         spend::told::MIGRATION,
     ];
     let store =
@@ -139,6 +141,14 @@ fn listener(fd: OwnedFd) -> std::io::Result<Listener> {
         rustix::net::AddressFamily::UNIX => Listener::Unix(fd.into()),
         _ => Listener::Tcp(fd.into()),
     })
+}
+
+/// Who may connect to the webhook. Read before the lock down, behind which there is no `/etc/passwd`.
+fn source(webhook: &config::Webhook) -> anyhow::Result<Source> {
+    let own = rustix::process::geteuid().as_raw();
+    let peer = webhook.peer.as_deref().map(account::number_of).transpose().context("[webhook] peer")?;
+    let users = std::iter::once(own).chain(peer).collect();
+    Ok(Source { from: webhook.from, ranges: FACTS.telegram.ranges.clone(), users })
 }
 
 fn lock_down(args: &Serve, opened: &Opened) -> anyhow::Result<Report> {
@@ -169,8 +179,9 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let (events, outbox_events) = mpsc::channel(EVENTS);
     let limits = Limits { pace: Pace::from(&config.telegram), ..Limits::default() };
     let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
+    let models = Models::new(egress.clone());
     let parts = Parts {
-        models: Models::new(egress.clone()),
+        models: models.clone(),
         egress: egress.clone(),
         executor: Executor::new(runner),
         api: api.clone(),
@@ -182,19 +193,20 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let engine = Engine::new(parts, stop.clone())?;
     engine.recover().await?;
     tasks.spawn(Arc::clone(&engine).tidy());
+    tasks.spawn(Arc::clone(&engine).watch_skills());
     tasks.spawn(Arc::clone(&engine).hear(outbox_events));
     tasks.spawn(Arc::clone(&engine).hear_of_money());
 
     let secrets = Arc::new(Secrets::default());
-    if let Some(listener) = webhook {
-        let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone() };
+    if let Some((listener, source)) = webhook {
         let limit = Duration::from_secs(config.webhook.read_timeout);
         let gate = Gate::new(source, Arc::clone(&secrets), config.webhook.max_body, limit);
         let serving = ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone());
         on_own_thread("webhook", or_end("webhook", serving, stop.clone()))?;
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
-    tasks.spawn(bots::keep(egress.clone(), Arc::clone(&engine), secrets, Arc::clone(&polls), stop.clone()));
+    let (engine_, polls_) = (Arc::clone(&engine), Arc::clone(&polls));
+    tasks.spawn(bots::keep(egress.clone(), engine_, models, secrets, polls_, stop.clone()));
     let admin_ = Admin {
         engine: Arc::clone(&engine),
         egress,
@@ -220,6 +232,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     notify(&[NotifyState::Stopping]);
     stop.cancel();
+    engine.ends_well().await;
     tasks.close();
     let drained = async {
         tasks.wait().await;
@@ -230,12 +243,6 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     }
     sender.stop(DRAIN).await;
     Ok(())
-}
-
-fn step_back() {
-    if let Err(error) = rustix::process::setpriority_process(None, STEP_BACK) {
-        warn!(%error, "turns keep the priority of what comes in; a burst is taken in slower");
-    }
 }
 
 /// After a burst its memory goes back to the kernel.

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -14,6 +14,11 @@ use tokio::sync::oneshot;
 
 /// Changes that one commit may carry. More would only delay the first of them.
 const GROUP: usize = 512;
+/// After a group of at least so many the writer waits a moment for as many again: their senders will be back, and a
+/// commit costs the same for all (PostgreSQL's `commit_siblings` and `commit_delay`).
+const SIBLINGS: usize = 8;
+/// That moment. A fraction of a fsync, and never for somebody alone.
+const MOMENT: Duration = Duration::from_micros(200);
 /// Changes that may wait for the writer; beyond it callers wait, so that memory stays bounded.
 const QUEUE: usize = 4096;
 /// Pages in the WAL after which the writer checkpoints between two groups: 4 MiB, which stay in the system's cache.
@@ -188,7 +193,7 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Store
 }
 
 fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Box<dyn Change>>) {
-    let mut since = 0;
+    let (mut since, mut before) = (0, 0);
     loop {
         let first = match changes.recv_timeout(QUIET) {
             Ok(first) => first,
@@ -201,8 +206,10 @@ fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Box<dyn Cha
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         };
         let mut group = vec![first];
+        gather(&mut group, before, changes);
         let committed = commit_group(&mut connection, &mut group, changes);
         since += group.len();
+        before = group.len();
         for change in group {
             change.tell(committed.clone());
         }
@@ -215,7 +222,19 @@ fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Box<dyn Cha
     }
 }
 
-/// Commits the change in `group` and what waits behind it, in one transaction. A savepoint for each change would cost
+/// Waits a moment for the others of a group that was large before.
+fn gather(group: &mut Vec<Box<dyn Change>>, before: usize, changes: &mpsc::Receiver<Box<dyn Change>>) {
+    let until = Instant::now() + MOMENT;
+    while before >= SIBLINGS && group.len() < before {
+        let left = until.saturating_duration_since(Instant::now());
+        match changes.recv_timeout(left) {
+            Ok(next) => group.push(next),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Commits the changes in `group` and what waits behind them, in one transaction. A savepoint for each change would cost
 /// a copy of every page that it touches, so there is none unless one fails.
 fn commit_group(
     connection: &mut Connection,
@@ -223,13 +242,13 @@ fn commit_group(
     changes: &mpsc::Receiver<Box<dyn Change>>,
 ) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut run = 0;
     let good = loop {
-        let Some(change) = group.last_mut() else { break true };
-        if !change.run(&transaction) {
-            break false;
+        while group.get_mut(run).is_some_and(|change| change.run(&transaction)) {
+            run += 1;
         }
-        if group.len() == GROUP {
-            break true;
+        if run < group.len() || run >= GROUP {
+            break run == group.len();
         }
         match changes.try_recv() {
             Ok(next) => group.push(next),

@@ -300,7 +300,11 @@ async fn an_answer_without_end_is_stopped() {
 
 #[tokio::test]
 async fn silence_is_an_error_in_each_phase_and_no_error_behind_the_end() {
-    let patience = Patience { first_byte: Duration::from_millis(80), idle: Duration::from_millis(80) };
+    let patience = Patience {
+        first_byte: Duration::from_millis(80),
+        idle: Duration::from_millis(80),
+        ..Patience::default()
+    };
     type Script = fn() -> Vec<Act>;
     let no_done = || openai("all").replace("data: [DONE]\n\n", "");
     let cases: [(Script, Result<&str, Kind>); 3] = [
@@ -318,6 +322,70 @@ async fn silence_is_an_error_in_each_phase_and_no_error_behind_the_end() {
         let tries = far.log().seen.len();
         far.wait_for("every given-up connection is closed", |log| log.hung_up == tries).await;
     }
+}
+
+#[tokio::test]
+async fn a_dead_model_is_asked_after_the_others_for_a_while() {
+    let script = |_: usize, seen: &Seen| match seen.line.contains("/m1/") {
+        true => answer(500, "x-should-retry: false\r\n", &json!({"error": {"message": "m"}})),
+        false => events(&openai("from the second")),
+    };
+    let routes = json!([route("m1", "openai"), route("m2", "openai")]);
+    let (far, door) = StandIn::start(routes, script);
+    let rest = Duration::from_millis(300);
+    let models = Models::new(Egress::new(door)).with_patience(Patience { rest, ..Patience::default() });
+    let first = |far: &StandIn| far.log().seen.iter().filter(|seen| seen.line.contains("/m1/")).count();
+    for _ in 0..3 {
+        let (_, answer) = ask(&models, &prompt(), None).await;
+        assert_eq!(answer.expect("an answer").text(), "from the second");
+    }
+    assert_eq!(first(&far), 1, "only the first question met it");
+    tokio::time::sleep(rest).await;
+    let (_, answer) = ask(&models, &prompt(), None).await;
+    assert_eq!((answer.expect("an answer").failures.len(), first(&far)), (1, 2), "it gets another chance");
+}
+
+#[tokio::test]
+async fn when_all_rest_they_are_asked_all_the_same() {
+    let (_far, models) = start(json!([route("m1", "openai")]), |number, _| match number {
+        1 => answer(500, "x-should-retry: false\r\n", &json!({"error": {"message": "m"}})),
+        _ => events(&openai("back")),
+    });
+    let (_, failed) = ask(&models, &prompt(), None).await;
+    assert_eq!(failed.map_err(|error| error.kind).map(drop), Err(Kind::Server));
+    let (_, answer) = ask(&models, &prompt(), None).await;
+    assert_eq!(answer.expect("nobody waits out the rest").text(), "back");
+}
+
+#[tokio::test]
+async fn a_call_that_a_small_model_wrote_as_words_is_a_call_and_is_not_shown() {
+    const CALL: &str = r#"{"name": "weather", "arguments": {"city": "Rome"}}"#;
+    let (_far, models) = start(json!([route("a", "openai")]), |_, _| events(&openai(CALL)));
+    let (shown, answer) = ask(&models, &prompt(), None).await;
+    let answer = answer.expect("an answer");
+    assert_eq!((shown.as_str(), answer.stop, answer.text().as_str()), ("", Stop::ToolCalls, ""));
+    let calls: Vec<_> = answer.calls().map(|call| (call.name.as_str(), call.arguments.clone())).collect();
+    assert_eq!(calls, [("weather", json!({"city": "Rome"}))]);
+
+    let (_far, models) = start(json!([route("a", "anthropic")]), |_, _| events(&anthropic(CALL)));
+    let (shown, answer) = ask(&models, &prompt(), None).await;
+    assert_eq!((shown.as_str(), answer.expect("an answer").stop), (CALL, Stop::End), "there they are words");
+
+    for words in [format!("So: {CALL}"), r#"{"name": "rain", "arguments": {}}"#.to_owned()] {
+        let said = words.clone();
+        let (_far, models) = start(json!([route("a", "openai")]), move |_, _| events(&openai(&said)));
+        let (shown, answer) = ask(&models, &prompt(), None).await;
+        let answer = answer.expect("an answer");
+        assert_eq!((&shown, answer.stop, &answer.text()), (&words, Stop::End, &words));
+    }
+    let (_far, models) = start(json!([route("a", "openai")]), |_, _| events(&openai(CALL)));
+    let last = Prompt { tool_choice: ToolChoice::None, ..prompt() };
+    let (shown, answer) = ask(&models, &last, None).await;
+    assert_eq!(
+        (shown.as_str(), answer.expect("an answer").stop),
+        (CALL, Stop::End),
+        "it was told not to call"
+    );
 }
 
 #[tokio::test]

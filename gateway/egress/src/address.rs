@@ -1,10 +1,9 @@
 //! Which addresses egress may dial. Names are resolved by the system's resolver, every address that comes back is
 //! judged here, and exactly those that passed are dialled. A name is never trusted, only its address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// How far a route reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -154,25 +153,6 @@ pub fn kind(address: IpAddr) -> Kind {
             let special = SPECIAL_V6.iter().find(|(net, _)| net.contains(&v6));
             special.map_or(rest, |(_, kind)| *kind)
         }
-    }
-}
-
-/// The resolver of the routes of one reach. The HTTP client dials what this returns and nothing else; hosts that
-/// are written as an address never come here, `table` judges those.
-pub struct Resolver(pub Reach);
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0;
-        Box::pin(async move {
-            let host = name.as_str();
-            let found = tokio::net::lookup_host((host, 0))
-                .await
-                .map_err(|source| AddressError::Lookup { host: host.to_owned(), source })?;
-            let good = reach.pick(host, found.map(|socket| socket.ip()))?;
-            // Port 0: the client puts the route's own port there.
-            Ok(Box::new(good.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
-        })
     }
 }
 

@@ -25,14 +25,14 @@ pub fn models(config: &Config, keys: &Keys) -> Result<Vec<Model>, String> {
     }
     let named = keys.get(OPENAI_MODEL).map(|secret| secret.expose().to_owned());
     match keys.find(OPENAI_URL) {
-        Some((base, from)) => {
-            let url = server(base.expose())?;
+        Some(base) => {
+            let url = server(base.secret.expose())?;
             // An address out of the environment must not draw a key out of the file: whoever can set a variable
             // could send that key anywhere (incidents 58, 98).
-            let key = match (from, keys.find(OPENAI)) {
-                (Source::Environment, Some((_, Source::File))) => {
+            let key = match (base.source, keys.find(OPENAI).map(|key| key.source)) {
+                (Source::Environment, Some(Source::File | Source::Credential)) => {
                     tracing::warn!(
-                        "{OPENAI} of the key file is not sent to {OPENAI_URL} of the environment; put both in one place"
+                        "{OPENAI} of the key file or a credential is not sent to {OPENAI_URL} of the environment; put both in one place"
                     );
                     None
                 }
@@ -71,6 +71,8 @@ fn model(name: &str, api: Api, model: &str, key: Option<&str>) -> Model {
         private: false,
         model: model.to_owned(),
         key: key.map(str::to_owned),
+        spare_keys: Vec::new(),
+        via: None,
         max_output: 4096,
     }
 }
@@ -95,7 +97,10 @@ mod tests {
     use openclaw_wire::config::Config;
 
     use super::{bots, models};
-    use crate::keys::{Keys, Source, Source::Environment, Source::File};
+    use crate::keys::{
+        Keys, Source,
+        Source::{Credential, Environment, File},
+    };
 
     type Entry = (&'static str, &'static str, Source);
 
@@ -137,6 +142,8 @@ mod tests {
             (Environment, Environment, true),
             (Environment, File, true),
             (File, Environment, false),
+            (Credential, Environment, false),
+            (Credential, File, true),
         ] {
             let rows = shown(&[key(key_from), base(base_from)]);
             assert_eq!(rows[0].2.is_some(), sent, "key from {key_from:?}, address from {base_from:?}");

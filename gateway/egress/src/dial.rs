@@ -1,20 +1,26 @@
-//! The HTTP clients, one for each reach. They follow no redirect, try nothing twice, know no proxy and trust
-//! the compiled-in roots only; what they may dial is `address`'s decision.
+//! The HTTP clients, one for each way. They follow no redirect, try nothing twice, know no proxy but the one that the
+//! operator configured, and trust `roots` only; what they may dial is `address`'s decision.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderValue, Response};
 use openclaw_wire::egress::{Refusal, RefusalKind};
-use reqwest::{Body, Client, Request};
+use reqwest::{Body, Client, Proxy, Request};
 use rustls::{ClientConfig, RootCertStore};
+use url::Url;
 
 use crate::{
-    address::{AddressError, Reach, Resolver},
+    address::{AddressError, Reach},
+    breaker::Breakers,
+    names::{Names, Resolver},
     refuse::refusal,
     table::private_address,
 };
 
-/// Name, TCP and TLS together.
+/// Name, TCP and TLS together; `names` gives up on a name earlier.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longest silence: a local model reads a long prompt for minutes before its first word, `getUpdates` waits 50 s.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -32,63 +38,133 @@ const MOST_IDLE_PLAIN: usize = 64;
 /// Headers of an answer; more is an error. Vendors send 20 to 40.
 const MOST_HEADERS: usize = 100;
 
-/// The clients.
-pub struct Clients {
-    public: Client,
-    vouched: Client,
-    plain: Client,
+/// What every client says that it is: the same for every installation.
+const AGENT: HeaderValue = HeaderValue::from_static("openclaw");
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// How far.
+    pub reach: Reach,
+    /// The proxy on the way. It looks the server's name up, so addresses behind it are not judged: the operator vouches
+    /// for it.
+    pub via: Option<Arc<Url>>,
 }
 
-impl Clients {
-    /// Sets TLS up, once for all. Opens nothing.
-    pub fn new() -> anyhow::Result<Self> {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+impl From<Reach> for Way {
+    fn from(reach: Reach) -> Self {
+        Self { reach, via: None }
+    }
+}
+
+/// What all clients share: whom they trust, what is known of names and hosts.
+pub struct Outside {
+    tls: ClientConfig,
+    names: Arc<Names>,
+    breakers: Breakers,
+}
+
+impl Outside {
+    /// Sets TLS up, once for all: 1.2 and 1.3, with the cipher suites and key exchanges that rustls calls safe.
+    pub fn new(roots: RootCertStore) -> anyhow::Result<Self> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = |reach| {
-            Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .https_only(reach != Reach::VouchedPlain)
-                .dns_resolver(Resolver(reach))
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .user_agent(HeaderValue::from_static("openclaw"))
-                .connect_timeout(CONNECT)
-                .read_timeout(SILENCE)
-                .timeout(WHOLE)
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(if reach == Reach::VouchedPlain {
-                    MOST_IDLE_PLAIN
-                } else {
-                    MOST_IDLE
-                })
-                .http1_max_headers(MOST_HEADERS)
-                .http2_keep_alive_interval(PING)
-                .http2_keep_alive_timeout(CONNECT)
-                .build()
-        };
-        Ok(Self {
-            public: client(Reach::Public)?,
-            vouched: client(Reach::Vouched)?,
-            plain: client(Reach::VouchedPlain)?,
-        })
+        Ok(Self { tls, names: Arc::default(), breakers: Breakers::default() })
     }
 
-    /// Sends a request. The error says whether the far end can have acted on it.
-    pub async fn send(&self, reach: Reach, request: Request) -> Result<Response<Body>, Refusal> {
-        let client = match reach {
-            Reach::Public => &self.public,
-            Reach::Vouched => &self.vouched,
-            Reach::VouchedPlain => &self.plain,
+    /// Clients for the ways without a proxy, and for these. Opens nothing.
+    pub fn clients<'a>(self: &Arc<Self>, ways: impl Iterator<Item = &'a Way>) -> anyhow::Result<Clients> {
+        let mut clients: Vec<(Way, Client)> = Vec::new();
+        let direct = [Reach::Public, Reach::Vouched, Reach::VouchedPlain].map(Way::from);
+        for way in direct.into_iter().chain(ways.cloned()) {
+            if !clients.iter().any(|(known, _)| *known == way) {
+                let client = self.client(&way)?;
+                clients.push((way, client));
+            }
+        }
+        Ok(Clients { clients, outside: Arc::clone(self) })
+    }
+
+    fn client(&self, way: &Way) -> anyhow::Result<Client> {
+        let plain = way.reach == Reach::VouchedPlain;
+        // Behind a proxy the only name that is looked up here is the proxy's own, which the operator vouches for.
+        let reach = if way.via.is_some() { Reach::Vouched } else { way.reach };
+        let builder = Client::builder()
+            .tls_backend_preconfigured(self.tls.clone())
+            .https_only(!plain)
+            .dns_resolver(Resolver { reach, names: Arc::clone(&self.names) })
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .user_agent(AGENT)
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .timeout(WHOLE)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(if plain { MOST_IDLE_PLAIN } else { MOST_IDLE })
+            .http1_max_headers(MOST_HEADERS)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(CONNECT);
+        let builder = match &way.via {
+            None => builder,
+            Some(via) => {
+                let mut exit = Url::clone(via);
+                // With `h` the proxy looks the server's name up.
+                if exit.scheme() == "socks5" {
+                    exit = Url::parse(&exit.as_str().replacen("socks5:", "socks5h:", 1))?;
+                }
+                builder.proxy(Proxy::all(exit)?)
+            }
         };
-        let host = request.url().host_str().unwrap_or_default().to_owned();
-        client.execute(request).await.map(Response::from).map_err(|error| failed(&host, error.without_url()))
+        Ok(builder.build()?)
+    }
+}
+
+/// The clients of one state of keys: their connections end with it.
+pub struct Clients {
+    clients: Vec<(Way, Client)>,
+    outside: Arc<Outside>,
+}
+
+impl Clients {
+    /// Sends a request. The error says whether the far end can have acted on it.
+    pub async fn send(&self, way: &Way, request: Request) -> Result<Response<Body>, Refusal> {
+        let Some((_, client)) = self.clients.iter().find(|(known, _)| known == way) else {
+            return Err(refusal(
+                RefusalKind::NotAllowed,
+                "no route goes this way",
+                "this is a mistake in egress; please report it",
+            ));
+        };
+        let url = request.url();
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let server = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
+        let breakers = &self.outside.breakers;
+        if let Err(pause) = breakers.allows(&server, Instant::now()) {
+            return Err(refusal(
+                RefusalKind::Unreachable,
+                format!("connect to {host}: it could not be reached several times in a row"),
+                format!("it is tried again in {} s", pause.as_secs().max(1)),
+            ));
+        }
+        match client.execute(request).await {
+            Ok(answer) => {
+                breakers.reached(&server);
+                Ok(Response::from(answer))
+            }
+            Err(error) => {
+                if error.is_connect() {
+                    breakers.failed(&server, Instant::now());
+                    self.outside.names.forget(&host);
+                }
+                Err(failed(&host, error.without_url()))
+            }
+        }
     }
 }
 

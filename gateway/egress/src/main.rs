@@ -3,16 +3,26 @@
 //! It forwards the gateway's requests to the hosts of a fixed table, adds the key, and streams the answer back. It
 //! executes nothing, follows no redirect, and never lets a request choose where it goes.
 
-mod log;
 mod keys;
+mod ignored;
 mod private_file;
+mod secret;
+mod seen;
 mod defaults;
 mod table;
 mod webhook;
+mod live;
+mod exchange;
+mod attempt;
 mod serve;
 mod proxy;
 mod route;
+mod failover;
+mod lease;
 mod address;
+mod names;
+mod roots;
+mod breaker;
 mod dial;
 mod mask;
 mod spend;
@@ -38,15 +48,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    dial::Clients,
-    keys::Keys,
-    mask::Masks,
+    dial::Outside,
+    exchange::{Exchange, Watch},
+    keys::{KeyFile, Keys},
     notify::Notify,
     proxy::Egress,
     serve::Served,
     spend::Ledger,
-    table::Table,
-    webhook::{Place, WebhookSecret},
+    webhook::Place,
 };
 
 /// How long requests under way may still take after a stop was asked; systemd kills after 90 s.
@@ -55,6 +64,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 const GIVE_BACK: Duration = Duration::from_secs(30);
 /// Threads that wait for the system's resolver; everything else is one thread.
 const RESOLVERS: usize = 4;
+
+/// Keys pass through buffers of libraries that know nothing of secrets; none outlives its buffer.
+#[global_allocator]
+static ALLOCATOR: openclaw_confine::wipe::WipeOnFree = openclaw_confine::wipe::WipeOnFree;
 
 fn main() -> ExitCode {
     match start() {
@@ -73,17 +86,23 @@ fn start() -> anyhow::Result<()> {
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
     let Arguments { config: config_file, state } = arguments(std::env::args_os().skip(1))?;
     let config = Config::read(&config_file)?;
-    log::start(&config.log);
+    openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
     // Secrets.
-    let keys = Keys::read(&state, inherited.take_fd("keys"))?;
-    for (name, source) in keys.names() {
-        tracing::debug!(name, ?source, "key");
+    let key_memory = openclaw_confine::locked::layer();
+    let file = key_file(&config, &state);
+    // Before the keys are read, so that no change goes unnoticed.
+    let watch = Watch::begin(&file)?;
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let keys = Keys::read(&file, credentials.as_deref(), inherited.take_fd("keys"))?;
+    for key in keys.iter() {
+        tracing::debug!(name = key.name, source = ?key.source, "key");
     }
-    let folder = state.join(&FACTS.state.egress);
-    let table = Table::new(&config, &keys, |bot| WebhookSecret::of(&folder, &bot.name))?;
-    let masks = Masks::new(keys.values().chain(table.bots.iter().map(|bot| bot.webhook.secret())));
-    drop(keys);
+    let outside = Outside::new(roots::read(config.network.extra_roots.as_deref())?)?;
+    let (folder, key_folder) = (state.join(&FACTS.state.egress), file.folder().to_owned());
+    let (place, required) = (Place::new(&config), config.profile == config::Profile::Production);
+    let (ledger_file, settings) = (state.join(&FACTS.state.ledger), config.clone());
+    let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside)?);
 
     // Sockets.
     let mut entry = |name: &str| match inherited.take_fd(name) {
@@ -99,22 +118,20 @@ fn start() -> anyhow::Result<()> {
     drop(inherited);
 
     // Store.
-    let ledger_file = state.join(&FACTS.state.ledger);
-    let ledger_folder = ledger_file.parent().context("the ledger is in a folder")?.to_owned();
+    let ledger_folder = ledger_file.parent().context("the ledger is in a folder")?;
     private_file::check_folders(&folder, ledger_folder.strip_prefix(&folder)?)?;
-    let ledger = Ledger::prepare(&ledger_file, &config)?;
-
+    let ledger = Ledger::prepare(&ledger_file, &settings)?;
     let notify = Notify::connect().context("connect to systemd")?;
 
     // Lock down.
     let report = openclaw_confine::enforce(&Profile {
         process: "egress",
-        required: config.profile == config::Profile::Production,
-        // Configuration, keys and webhook secrets are in memory by now.
+        required,
         read: resolver_files(),
-        // The ledger, in a folder without keys.
-        write: vec![ledger_folder],
+        // The key file when it is changed, webhook secrets when they are exchanged, the list of seen keys, the ledger.
+        write: vec![folder, key_folder],
         role: Role::Egress,
+        own: vec![key_memory],
         ..Profile::default()
     })?;
     if !report.complete() {
@@ -123,18 +140,12 @@ fn start() -> anyhow::Result<()> {
 
     // Runtime.
     let ledger = ledger.start().context("start the ledger's writer")?;
-    let egress = Arc::new(Egress {
-        table,
-        ledger: ledger.clone(),
-        clients: Clients::new()?,
-        masks: Arc::new(masks),
-        confinement: serde_json::to_value(&report)?,
-    });
-    let place = Arc::new(Place::new(&config));
+    let confinement = serde_json::to_value(&report)?;
+    let egress = Arc::new(Egress { exchange, place, ledger: ledger.clone(), confinement });
     // One thread: it moves bytes and waits, and a second one would cost memory and wake-ups.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS).build()?;
-    runtime.block_on(serve(egress, place, gateway, runner, operator, notify))?;
+    runtime.block_on(serve(egress, watch, gateway, runner, operator, notify))?;
     // What is still under way is dropped here and counts with its most.
     runtime.shutdown_background();
     ledger.end();
@@ -143,7 +154,7 @@ fn start() -> anyhow::Result<()> {
 
 async fn serve(
     egress: Arc<Egress>,
-    place: Arc<Place>,
+    watch: Watch,
     gateway: Entry,
     runner: Option<Entry>,
     operator: Option<Entry>,
@@ -154,14 +165,16 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
 
-    let door = Served::new("gateway", gateway, |_| true).context("serve the gateway's door")?;
+    let allowed = serve::owner(&gateway).context("look at the gateway's door")?;
+    let door = Served::new("gateway", gateway, allowed).context("serve the gateway's door")?;
     let shared = egress.clone();
     let mut main_door = tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
         let egress = shared.clone();
         async move { egress.gateway(request).await }
     }));
     if let Some(entry) = runner {
-        let door = Served::new("runner", entry, |_| true).context("serve the runner's door")?;
+        let allowed = serve::owner(&entry).context("look at the runner's door")?;
+        let door = Served::new("runner", entry, allowed).context("serve the runner's door")?;
         let shared = egress.clone();
         tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
             let egress = shared.clone();
@@ -169,16 +182,23 @@ async fn serve(
         }));
     }
     if let Some(entry) = operator {
-        let door =
-            Served::new("operator", entry, operator::allowed).context("serve the operator's socket")?;
+        let door = Served::new("operator", entry, Box::new(operator::allowed))
+            .context("serve the operator's socket")?;
         let shared = egress.clone();
         tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
-            let (egress, place) = (shared.clone(), place.clone());
-            async move { egress.operator(&place, request).await }
+            let egress = shared.clone();
+            async move { egress.operator(request).await }
         }));
     }
 
-    let (models, bots) = (egress.table.models.len(), egress.table.bots.len());
+    // Neither is waited for at the end: what they do is finished at the next start.
+    tokio::spawn(watch.run(Arc::clone(&egress.exchange)));
+    let shared = egress.clone();
+    tokio::spawn(async move { shared.finish_webhooks().await });
+
+    let live = egress.exchange.current.get();
+    let (models, bots) = (live.table.models.len(), live.table.bots.len());
+    drop(live);
     tracing::info!(models, bots, "ready");
     notify.say(&format!("READY=1\nSTATUS={models} models, {bots} bots"));
     tokio::select! {
@@ -223,6 +243,13 @@ fn resolver_files() -> Vec<PathBuf> {
     let real = std::fs::canonicalize(RESOLV).ok();
     paths.extend(real.as_deref().and_then(Path::parent).map(Path::to_owned));
     paths
+}
+
+/// Where the keys are. Skills are read by the runner, and what a skill may read is below the home that is set.
+fn key_file(config: &Config, state: &Path) -> KeyFile {
+    let mut served = config.skills.folders.clone();
+    served.extend(config.skills.home.iter().map(|home| home.join("documents")));
+    KeyFile::new(state, config.keys.file.as_deref(), &served)
 }
 
 struct Arguments {

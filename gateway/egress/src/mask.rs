@@ -1,97 +1,98 @@
-//! Keeps our own secrets out of what far ends send back: a server that echoes a request in an error page would hand
-//! the key to the gateway. Found in plain form, across chunk borders; each byte of it becomes `*`, so that
-//! lengths and JSON stay valid. Holds back nothing but bytes that may be the beginning of a secret.
+//! Keeps our own secrets out of what passes: a server that echoes a request in an error page would hand the key to the
+//! gateway, and a skill must not carry one away. Found plain and encoded, across chunk borders; each byte of it becomes
+//! `*`, so that lengths and JSON stay valid. Holds back nothing but bytes that may be the beginning of a secret.
+
+mod forms;
+mod search;
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use memchr::memmem::Finder;
-use openclaw_wire::secret::Secret;
-use zeroize::Zeroizing;
+use openclaw_confine::locked::{Full, Locked};
+
+use crate::secret::Secret;
+use search::Search;
 
 /// Shortest secret that is looked for, in bytes. Servers that want no key get ones like `ollama`, which occur in ordinary text.
 const SHORTEST: usize = 16;
 
-/// The secrets to look for. The searchers are copies of the secrets and live as long as the process.
+/// The secrets to look for, in all their forms.
 #[derive(Default)]
-pub struct Masks {
-    secrets: Vec<(Zeroizing<Vec<u8>>, Finder<'static>)>,
-}
+pub struct Masks(Search);
 
 impl Masks {
     /// Of a bot token (`number:secret`) the part after the colon is looked for: so it is found where the colon is
     /// percent-encoded, too.
-    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut masks = Self::default();
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Result<Self, Full> {
+        let mut texts: Vec<Locked> = Vec::new();
         for secret in secrets {
             let whole = secret.expose();
             let part = match whole.split_once(':') {
                 Some((id, rest)) if id.bytes().all(|b| b.is_ascii_digit()) => rest,
                 _ => whole,
             };
-            let known = masks.secrets.iter().any(|(text, _)| text.as_slice() == part.as_bytes());
+            let known = texts.iter().any(|text| text.as_ref() == part.as_bytes());
             if part.len() >= SHORTEST && !known {
-                let text = Zeroizing::new(part.as_bytes().to_vec());
-                let finder = Finder::new(part.as_bytes()).into_owned();
-                masks.secrets.push((text, finder));
+                for form in forms::forms(part.as_bytes()) {
+                    texts.push(Locked::copy(&form)?);
+                }
             }
         }
-        masks
+        Ok(Self(Search::new(texts)))
     }
 
     /// Whether a secret is in `bytes`.
     pub fn found(&self, bytes: &[u8]) -> bool {
-        self.secrets.iter().any(|(_, finder)| finder.find(bytes).is_some())
+        self.0.find(bytes, 0).is_some()
     }
 
-    /// The same bytes with every whole secret replaced. Copies only when there is one.
-    fn replace(&self, bytes: Bytes) -> Bytes {
-        if !self.found(&bytes) {
-            return bytes;
+    /// The same bytes without secrets.
+    pub fn clean(&self, bytes: Bytes) -> Bytes {
+        let (clean, found) = self.replace(bytes);
+        if found > 0 {
+            tracing::warn!(found, "a key was to leave in a request's body; it was replaced");
         }
-        let mut copy = BytesMut::from(&*bytes);
-        for (text, finder) in &self.secrets {
-            let mut from = 0;
-            while let Some(at) = finder.find(&copy[from..]) {
-                let start = from + at;
-                copy[start..start + text.len()].fill(b'*');
-                from = start + text.len();
+        clean
+    }
+
+    /// The same bytes with every whole secret replaced, and how many there were. Copies only when there is one.
+    fn replace(&self, bytes: Bytes) -> (Bytes, usize) {
+        let Some(mut found) = self.0.find(&bytes, 0) else { return (bytes, 0) };
+        let (mut copy, mut count) = (BytesMut::from(&*bytes), 0);
+        loop {
+            let (start, length) = found;
+            copy[start..start + length].fill(b'*');
+            count += 1;
+            // Looked for in the original: another one may begin inside of this one.
+            match self.0.find(&bytes, start + 1) {
+                Some(next) => found = next,
+                None => return (copy.freeze(), count),
             }
         }
-        copy.freeze()
-    }
-
-    /// How many bytes at the end of `bytes` may be the beginning of a secret; never a whole one.
-    fn beginning(&self, bytes: &[u8]) -> usize {
-        let one = |text: &[u8]| {
-            let tail = &bytes[bytes.len() - bytes.len().min(text.len() - 1)..];
-            let mut starts = memchr::memchr_iter(text[0], tail);
-            starts.find(|start| text.starts_with(&tail[*start..])).map_or(0, |start| tail.len() - start)
-        };
-        self.secrets.iter().map(|(text, _)| one(text)).max().unwrap_or(0)
     }
 }
 
-/// An answer's body with the secrets taken out.
-pub struct Masked<B> {
-    body: B,
-    masks: std::sync::Arc<Masks>,
+/// Looks through a stream piece by piece, in either direction. What it found is replaced; whether it is passed on so
+/// or not at all is the caller's decision.
+pub struct Scanner {
+    masks: Arc<Masks>,
     held: Bytes,
-    ended: bool,
+    found: usize,
 }
 
-impl<B> Masked<B> {
-    /// Wraps a body.
-    pub fn new(body: B, masks: std::sync::Arc<Masks>) -> Self {
-        Self { body, masks, held: Bytes::new(), ended: false }
+impl Scanner {
+    /// One for each stream.
+    pub fn new(masks: Arc<Masks>) -> Self {
+        Self { masks, held: Bytes::new(), found: 0 }
     }
 
-    /// What of `held` and `data` can go on now.
-    fn pass(&mut self, data: Bytes) -> Bytes {
+    /// What of the bytes so far can go on now, without secrets.
+    pub fn pass(&mut self, data: Bytes) -> Bytes {
         let whole = if self.held.is_empty() {
             data
         } else {
@@ -101,9 +102,39 @@ impl<B> Masked<B> {
             joined.freeze()
         };
         // Replaced first: the end of a secret that is masked now can't be the beginning of another.
-        let mut whole = self.masks.replace(whole);
-        self.held = whole.split_off(whole.len() - self.masks.beginning(&whole));
+        let (mut whole, found) = self.masks.replace(whole);
+        self.found += found;
+        self.held = whole.split_off(whole.len() - self.masks.0.beginning(&whole));
         whole
+    }
+
+    /// What was held back, when the stream has ended.
+    pub fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.held)
+    }
+
+    /// How many bytes are held back.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many secrets were in it so far.
+    pub fn found(&self) -> usize {
+        self.found
+    }
+}
+
+/// A body with the secrets taken out.
+pub struct Masked<B> {
+    body: B,
+    scanner: Scanner,
+    ended: bool,
+}
+
+impl<B> Masked<B> {
+    /// Wraps a body.
+    pub fn new(body: B, masks: Arc<Masks>) -> Self {
+        Self { body, scanner: Scanner::new(masks), ended: false }
     }
 }
 
@@ -126,21 +157,25 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Masked<B> {
             };
             // Trailers are not passed on: nothing that we speak uses them.
             let Ok(data) = frame.into_data() else { continue };
-            let data = this.pass(data);
+            let before = this.scanner.found();
+            let data = this.scanner.pass(data);
+            if before == 0 && this.scanner.found() > 0 {
+                tracing::warn!("a key was to pass in a body; it was replaced");
+            }
             if !data.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
         }
-        let rest = std::mem::take(&mut this.held);
+        let rest = this.scanner.rest();
         Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && (self.ended || self.body.is_end_stream())
+        self.scanner.held() == 0 && (self.ended || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.held.len() as u64;
+        let held = self.scanner.held() as u64;
         let inner = if self.ended { SizeHint::with_exact(0) } else { self.body.size_hint() };
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower().saturating_add(held));
@@ -155,11 +190,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Masked<B> {
 mod tests {
     use std::{collections::VecDeque, convert::Infallible, pin::Pin, sync::Arc, task::Context, task::Poll};
 
+    use super::{Masked, Masks};
+    use crate::secret::Secret;
     use bytes::Bytes;
     use http_body::{Body, Frame};
-    use openclaw_wire::secret::Secret;
-
-    use super::{Masked, Masks};
 
     const KEY: &str = "test-key-not-real-0001";
     const TOKEN: &str = "12345:test-token-not-real";
@@ -178,8 +212,8 @@ mod tests {
     }
 
     fn masks() -> Arc<Masks> {
-        let secrets = [KEY, TOKEN, "ollama", KEY].map(|text| Secret::new(text.to_owned()));
-        Arc::new(Masks::new(&secrets))
+        let secrets = [KEY, TOKEN, "ollama", KEY].map(|text| Secret::new(text).expect("room"));
+        Arc::new(Masks::new(&secrets).expect("room"))
     }
 
     fn through(chunks: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -208,6 +242,22 @@ mod tests {
             }
             let single: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
             assert_eq!(through(&single).concat(), want);
+        }
+    }
+
+    #[test]
+    fn every_form_is_replaced_at_every_chunk_border() {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let hex: String = KEY.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let percent: String = KEY.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let basic = STANDARD.encode(format!("user:{KEY}"));
+        for (text, hidden) in [(hex, 44), (percent, 66), (basic, 29)] {
+            let text = format!("[\"{text}\"]");
+            for cut in 0..text.len() {
+                let out = through(&[&text.as_bytes()[..cut], &text.as_bytes()[cut..]]).concat();
+                assert_eq!(out.len(), text.len());
+                assert_eq!(out.iter().filter(|byte| **byte == b'*').count(), hidden, "{text} cut at {cut}");
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! The operator's socket: status, and the webhook of each bot. Only this user and root may connect; the commands
+//! The operator's socket: status, keys, and the webhook of each bot. Only this user and root may connect; the commands
 //! of `openclaw` are its clients.
 
 use std::os::unix::net::UnixStream;
@@ -6,15 +6,19 @@ use std::os::unix::net::UnixStream;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use openclaw_wire::egress::{Refusal, RefusalKind, SetWebhook};
-
-use crate::{
-    proxy::{Answer, Egress},
-    refuse::{json, refusal, response, shown},
-    webhook::Place,
+use openclaw_confine::locked::Locked;
+use openclaw_wire::{
+    egress::{Refusal, RefusalKind, SetWebhook},
+    id::BotName,
 };
 
-/// Largest request, in bytes: one [`SetWebhook`].
+use crate::{
+    exchange::Change,
+    proxy::{Answer, Egress},
+    refuse::{json, refusal, response, shown},
+};
+
+/// Largest request, in bytes: one key, or one [`SetWebhook`].
 const MAX_BODY: usize = 4096;
 
 /// The kernel's word for who connected: this user or root. The socket's mode says the same; this is the second lock.
@@ -25,8 +29,8 @@ pub fn allowed(stream: &UnixStream) -> bool {
 
 impl Egress {
     /// A request of the operator.
-    pub async fn operator(&self, place: &Place, request: Request<Incoming>) -> Response<Answer> {
-        match self.command(place, request).await {
+    pub async fn operator(&self, request: Request<Incoming>) -> Response<Answer> {
+        match self.command(request).await {
             Ok(answer) => answer,
             Err(refused) => {
                 tracing::info!(kind = ?refused.kind, "refused the operator: {}", refused.message);
@@ -35,7 +39,7 @@ impl Egress {
         }
     }
 
-    async fn command(&self, place: &Place, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+    async fn command(&self, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
         if request.uri().path().starts_with("/spend") {
             return self.ledger.answer(request).await;
         }
@@ -43,27 +47,67 @@ impl Egress {
         let path = head.uri.path();
         let unknown = || {
             let message = format!("{} {}: no such command", head.method, shown(path));
-            refusal(RefusalKind::NotAllowed, message, "see `openclaw webhook --help`")
+            refusal(
+                RefusalKind::NotAllowed,
+                message,
+                "see `openclaw webhook --help` and `openclaw keys --help`",
+            )
         };
-        if head.method == Method::GET && path == "/status" {
-            return Ok(json(StatusCode::OK, &self.status()));
-        }
-        let (name, verb) =
-            path.strip_prefix("/webhook/").and_then(|rest| rest.split_once('/')).ok_or_else(unknown)?;
-        if head.method != Method::POST {
+        let ok = |value: &_| Ok(json(StatusCode::OK, value));
+        let mut parts = path.split('/').skip(1);
+        let words = [parts.next(), parts.next(), parts.next(), parts.next()].map(Option::unwrap_or_default);
+        if parts.next().is_some() {
             return Err(unknown());
         }
-        let bot = self.table.bots.iter().find(|bot| bot.shown.name.as_str() == name).ok_or_else(|| {
-            let mend = "`openclaw status` shows the bots; each is a [[telegram.bot]] of openclaw.toml";
-            refusal(RefusalKind::BadRequest, format!("there is no bot {}", shown(name)), mend)
-        })?;
-        match verb {
-            "set" => self.webhook_set(place, bot, &wish(body).await?).await,
-            "info" => self.webhook_info(bot).await,
-            "delete" => self.webhook_delete(bot).await,
+        match (&head.method, words) {
+            (&Method::GET, ["status", "", "", ""]) => {
+                ok(&serde_json::to_value(self.status()).unwrap_or_default())
+            }
+            (&Method::GET, ["keys", "", "", ""]) => {
+                ok(&serde_json::to_value(self.exchange.list()).unwrap_or_default())
+            }
+            (&Method::POST, ["keys", name, verb, force]) if matches!(force, "" | "force") => {
+                let force = force == "force";
+                let change = match verb {
+                    "add" => Change::Add(whole(body).await?, force),
+                    "rotate" => Change::Rotate(whole(body).await?, force),
+                    "retire" if !force => Change::Retire,
+                    "test" if !force => {
+                        let tried = self.exchange.test(name).await;
+                        return ok(&serde_json::to_value(tried).unwrap_or_default());
+                    }
+                    _ => return Err(unknown()),
+                };
+                let changed = self.exchange.change(name, change).await?;
+                ok(&serde_json::to_value(changed).unwrap_or_default())
+            }
+            (&Method::POST, ["webhook", bot, verb, how]) => {
+                let bot = bot.parse::<BotName>().map_err(|_| {
+                    let mend =
+                        "`openclaw status` shows the bots; each is a [[telegram.bot]] of openclaw.toml";
+                    refusal(RefusalKind::BadRequest, format!("there is no bot {}", shown(bot)), mend)
+                })?;
+                match (verb, how) {
+                    ("set", "") => self.webhook_set(&bot, &wish(body).await?).await,
+                    ("info", "") => self.webhook_info(&bot).await,
+                    ("delete", "") => self.webhook_delete(&bot).await,
+                    ("rotate", "" | "now") => {
+                        let rotated = self.webhook_rotate(&bot, how == "now").await?;
+                        ok(&serde_json::to_value(rotated).unwrap_or_default())
+                    }
+                    _ => Err(unknown()),
+                }
+            }
             _ => Err(unknown()),
         }
     }
+}
+
+/// A key, straight into locked memory; the buffers that it came through are wiped when they are freed.
+async fn whole(body: Incoming) -> Result<Locked, Refusal> {
+    let bad = |why: String| refusal(RefusalKind::BadRequest, format!("read the key: {why}"), "send it again");
+    let whole = Limited::new(body, MAX_BODY).collect().await.map_err(|error| bad(error.to_string()))?;
+    Locked::copy(&whole.to_bytes()).map_err(|full| bad(full.to_string()))
 }
 
 async fn wish(body: Incoming) -> Result<SetWebhook, Refusal> {

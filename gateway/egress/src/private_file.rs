@@ -27,7 +27,8 @@ pub struct Refused {
 }
 
 impl Refused {
-    fn new(path: &Path, problem: impl Into<String>, mend: impl Into<String>) -> Self {
+    /// What is wrong with it, and the command that mends it.
+    pub fn new(path: &Path, problem: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { path: path.to_owned(), problem: problem.into(), mend: mend.into() }
     }
 
@@ -46,23 +47,51 @@ pub fn check_folders(state: &Path, folder: &Path) -> Result<(), Refused> {
         }
         _ => {}
     }
-    for path in [state, &folder] {
-        let fd = openat(
-            CWD,
-            path,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        );
-        let meta = fd.map(File::from).map_err(io::Error::from).and_then(|fd| fd.metadata());
-        let meta = meta.map_err(|error| Refused::io(path, "open as a folder that is no link", error))?;
-        let me = geteuid().as_raw();
-        if meta.uid() != me && meta.uid() != 0 {
-            let problem = format!("the folder belongs to user {}, not to user {me} or root", meta.uid());
-            return Err(Refused::new(path, problem, format!("chown {me} {}", quoted(path))));
-        }
-        if meta.mode() & 0o022 != 0 {
-            let problem = format!("others may write the folder (mode {:04o})", meta.mode() & 0o7777);
-            return Err(Refused::new(path, problem, format!("chmod go-w {}", quoted(path))));
+    check_folder(state)?;
+    check_folder(&folder)
+}
+
+/// A folder of a secret: ours or root's, no link, and nobody else may write it.
+pub fn check_folder(path: &Path) -> Result<(), Refused> {
+    let fd = openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let meta = fd.map(File::from).map_err(io::Error::from).and_then(|fd| fd.metadata());
+    let meta = meta.map_err(|error| Refused::io(path, "open as a folder that is no link", error))?;
+    let me = geteuid().as_raw();
+    if meta.uid() != me && meta.uid() != 0 {
+        let problem = format!("the folder belongs to user {}, not to user {me} or root", meta.uid());
+        return Err(Refused::new(path, problem, format!("chown {me} {}", quoted(path))));
+    }
+    if meta.mode() & 0o022 != 0 {
+        let problem = format!("others may write the folder (mode {:04o})", meta.mode() & 0o7777);
+        return Err(Refused::new(path, problem, format!("chmod go-w {}", quoted(path))));
+    }
+    Ok(())
+}
+
+/// The folders above a secret's folder: whoever can write one can put another in the place of the next. A sticky one
+/// (`/tmp`) lets nobody touch what is not his own. A group may write: many systems give each user a group of his own.
+pub fn check_above(folder: &Path) -> Result<(), Refused> {
+    let me = geteuid().as_raw();
+    for above in folder.ancestors().skip(1) {
+        let meta =
+            std::fs::metadata(above).map_err(|error| Refused::io(above, "look at the folder", error))?;
+        let open = meta.mode() & 0o1002 == 0o002;
+        if open || (meta.uid() != me && meta.uid() != 0) {
+            let problem = format!(
+                "whoever can change this folder can put another key file in its place (owner {}, mode {:04o})",
+                meta.uid(),
+                meta.mode() & 0o7777
+            );
+            let mend = match open {
+                true => format!("chmod o-w {}", quoted(above)),
+                false => format!("chown root {}", quoted(above)),
+            };
+            return Err(Refused::new(above, problem, mend));
         }
     }
     Ok(())
@@ -116,7 +145,7 @@ pub fn create(path: &Path, content: &[u8]) -> Result<(), Refused> {
 }
 
 /// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }

@@ -11,12 +11,15 @@ use hyper::body::Incoming;
 use openclaw_wire::egress::{Refusal, RefusalKind, Status};
 
 use crate::{
-    dial::Clients,
+    exchange::Exchange,
+    failover,
+    lease::Leased,
+    live::Live,
     mask::{Masked, Masks},
     refuse::{json, refusal, response},
     route::{Target, target},
     spend::{Charge, Ledger, Metered},
-    table::Table,
+    webhook::Place,
 };
 
 /// Largest request, in bytes: what Anthropic takes in one.
@@ -32,16 +35,14 @@ const RETURNED: [&str; 6] =
 const RETURNED_BEGIN: [&str; 2] = ["anthropic-ratelimit-", "x-ratelimit-"];
 
 /// The body of an answer: egress's own, or a far end's.
-pub type Answer = Either<Full<Bytes>, Masked<Metered<reqwest::Body>>>;
+pub type Answer = Either<Full<Bytes>, Masked<Leased<Metered<reqwest::Body>>>>;
 
 /// What the doors share.
 pub struct Egress {
-    /// Who may use what.
-    pub table: Table,
-    /// The way out.
-    pub clients: Clients,
-    /// What never comes back.
-    pub masks: Arc<Masks>,
+    /// Keys, table and clients of now, and how they change.
+    pub exchange: Arc<Exchange>,
+    /// Where Telegram delivers to.
+    pub place: Place,
     /// What was spent, and what may be.
     pub ledger: Ledger,
     /// What the kernel enforces, for [`Status`].
@@ -51,16 +52,17 @@ pub struct Egress {
 impl Egress {
     /// A request of the gateway.
     pub async fn gateway(&self, request: Request<Incoming>) -> Response<Answer> {
-        if request.method() == Method::GET && request.uri().path() == "/status" {
-            return json(StatusCode::OK, &self.status());
+        if let Some(answer) = self.about_egress(request.method(), request.uri().path()).await {
+            return answer;
         }
         if request.uri().path().starts_with("/spend") {
             return self.ledger.answer(request).await.unwrap_or_else(|refused| response(&refused));
         }
         let started = std::time::Instant::now();
-        let found = target(&self.table, request.method(), request.uri().path(), request.uri().query());
+        let live = self.exchange.current.get();
+        let found = target(&live.table, request.method(), request.uri().path(), request.uri().query());
         let answer = match found {
-            Ok(target) => self.forward(target, request).await,
+            Ok(target) => self.forward(live, target, request).await,
             Err(refused) => Err(refused),
         };
         answer.unwrap_or_else(|refused| {
@@ -68,6 +70,27 @@ impl Egress {
             tracing::info!(kind = ?refused.kind, elapsed_ms, "refused: {}", refused.message);
             response(&refused)
         })
+    }
+
+    /// Questions about egress itself, and news for it.
+    async fn about_egress(&self, method: &Method, path: &str) -> Option<Response<Answer>> {
+        if *method == Method::GET && path == "/status" {
+            return Some(json(StatusCode::OK, &self.status()));
+        }
+        if let (&Method::GET, Some(version)) = (method, path.strip_prefix("/status/after/")) {
+            self.exchange.current.news(version.parse().ok()?).await;
+            return Some(json(StatusCode::OK, &self.status()));
+        }
+        let bot = path.strip_prefix("/webhook/").and_then(|rest| rest.strip_suffix("/renewed"))?;
+        if *method != Method::POST {
+            return None;
+        }
+        match self.exchange.webhooks.renewed(&bot.parse().ok()?) {
+            Ok(true) => self.exchange.current.changed(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(bot, "forget the webhook secret before: {error:#}"),
+        }
+        Some(json(StatusCode::OK, &()))
     }
 
     /// A request of the runner. No call of a skill is registered here, so nothing is allowed.
@@ -81,38 +104,43 @@ impl Egress {
 
     /// What egress tells of itself.
     pub fn status(&self) -> Status {
+        // The version first: what changes meanwhile is told again.
+        let version = self.exchange.current.version();
+        let live = self.exchange.current.get();
+        let bots = live.table.bots.iter().map(|row| {
+            let mut shown = row.shown.clone();
+            shown.webhook_previous = self.exchange.webhooks.previous(&shown.name);
+            shown
+        });
         Status {
+            version,
             confinement: self.confinement.clone(),
-            models: self.table.models.iter().map(|row| row.shown.clone()).collect(),
-            bots: self.table.bots.iter().map(|row| row.shown.clone()).collect(),
+            models: live.table.models.iter().map(|row| row.shown.clone()).collect(),
+            bots: bots.collect(),
             caps: self.ledger.over_all(),
         }
     }
 
-    async fn forward(&self, target: Target, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+    async fn forward(
+        &self,
+        live: Arc<Live>,
+        target: Target,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Refusal> {
         let (head, body) = request.into_parts();
-        let mut out = reqwest::Request::new(target.method, target.url);
+        let mut out = reqwest::Request::new(target.method.clone(), target.url.clone());
         for name in SENT.map(HeaderName::from_static) {
             if let Some(value) = head.headers.get(&name) {
                 out.headers_mut().insert(name, value.clone());
             }
         }
-        if let Some((name, value)) = target.credential {
-            out.headers_mut().insert(name, value);
-        }
-        let charge = match &target.bill {
-            Some(bill) => {
-                let (body, charge) = bill.admit(&self.ledger, &head.headers, body).await?;
-                *out.body_mut() = body;
-                Some(charge)
-            }
-            None => {
-                *out.body_mut() = outgoing(body).await?;
-                None
-            }
+        let (body, mut charge) = match &target.bill {
+            Some(bill) => bill.charge(&self.ledger, &head.headers, body, &live.masks).await?,
+            None => (outgoing(body, &live.masks).await?, None),
         };
-        match self.clients.send(target.reach, out).await {
-            Ok(far) => self.answer(far, charge),
+        *out.body_mut() = body;
+        match failover::send(&live, &target, out, charge.as_mut()).await {
+            Ok(far) => self.answer(far, live, charge),
             Err(refused) => {
                 // Nothing was sent. After any other end the call may have cost its most.
                 if let (true, Some(charge)) = (refused.kind != RefusalKind::NoAnswer, charge) {
@@ -127,6 +155,7 @@ impl Egress {
     pub fn answer(
         &self,
         far: Response<reqwest::Body>,
+        live: Arc<Live>,
         charge: Option<Charge>,
     ) -> Result<Response<Answer>, Refusal> {
         let (head, body) = far.into_parts();
@@ -142,44 +171,49 @@ impl Egress {
                 "use a server that honours a missing Accept-Encoding",
             ));
         }
-        let mut answer = Response::new(Either::Right(Masked::new(body, self.masks.clone())));
+        let (masks, headers) = (Arc::clone(&live.masks), returned(head.headers, &live.masks));
+        let mut answer = Response::new(Either::Right(Masked::new(Leased::new(body, live), masks)));
         *answer.status_mut() = head.status;
-        *answer.headers_mut() = self.returned(head.headers);
+        *answer.headers_mut() = headers;
         Ok(answer)
     }
-
-    fn returned(&self, far: HeaderMap) -> HeaderMap {
-        let passes = |name: &HeaderName| {
-            let name = name.as_str();
-            RETURNED.contains(&name) || RETURNED_BEGIN.iter().any(|begin| name.starts_with(begin))
-        };
-        let mut headers = HeaderMap::with_capacity(8);
-        for (name, value) in &far {
-            if passes(name) && !self.masks.found(value.as_bytes()) {
-                headers.append(name.clone(), value.clone());
-            }
-        }
-        headers
-    }
 }
 
-/// A body as it goes on: small ones whole, others as they come.
-pub async fn outgoing(body: Incoming) -> Result<Option<reqwest::Body>, Refusal> {
+fn returned(far: HeaderMap, masks: &Masks) -> HeaderMap {
+    let passes = |name: &HeaderName| {
+        let name = name.as_str();
+        RETURNED.contains(&name) || RETURNED_BEGIN.iter().any(|begin| name.starts_with(begin))
+    };
+    let mut headers = HeaderMap::with_capacity(8);
+    for (name, value) in &far {
+        if passes(name) && !masks.found(value.as_bytes()) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers
+}
+
+/// The body as it leaves: small ones whole, others as they come, and without our keys, should one have found its way into
+/// a conversation (incident 112).
+pub async fn outgoing(body: Incoming, masks: &Arc<Masks>) -> Result<Option<reqwest::Body>, Refusal> {
     match body.size_hint().exact() {
         Some(0) => Ok(None),
-        Some(length) if length <= SMALL => Ok(Some(whole(body).await?.into())),
+        Some(length) if length <= SMALL => Ok(Some(whole(body, masks).await?.into())),
         Some(length) if length > MAX_BODY => Err(too_large()),
-        _ => Ok(Some(reqwest::Body::wrap(Limited::new(body, MAX_BODY as usize)))),
+        _ => {
+            let limited = Limited::new(body, MAX_BODY as usize);
+            Ok(Some(reqwest::Body::wrap(Masked::new(limited, Arc::clone(masks)))))
+        }
     }
 }
 
-/// A body, read whole.
-pub async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
+/// The same, read whole.
+pub async fn whole(body: Incoming, masks: &Masks) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > MAX_BODY {
         return Err(too_large());
     }
     match Limited::new(body, MAX_BODY as usize).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
+        Ok(whole) => Ok(masks.clean(whole.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(error) => Err(refusal(
             RefusalKind::BadRequest,

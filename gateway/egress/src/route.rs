@@ -1,15 +1,17 @@
 //! Which request of the gateway is allowed, and what becomes of it. A pure function of method, path and table:
 //! whatever is not written here is refused.
 
-use http::{HeaderName, HeaderValue, Method};
+use std::sync::Arc;
+
+use http::Method;
 use openclaw_wire::egress::{Refusal, RefusalKind};
 use url::Url;
 
 use crate::{
-    address::Reach,
+    dial::Way,
     refuse::{refusal, shown},
     spend::Bill,
-    table::Table,
+    table::{Credential, Table},
 };
 
 /// Bot API methods for the gateway. Never `setWebhook`, `deleteWebhook`, `logOut`, `close`: whoever can call
@@ -39,11 +41,11 @@ pub struct Target {
     pub method: Method,
     /// Its address, which may contain a token.
     pub url: Url,
-    /// How far it reaches.
-    pub reach: Reach,
-    /// The header with the key.
-    pub credential: Option<(HeaderName, HeaderValue)>,
-    /// What it costs and who pays; none for what costs nothing.
+    /// How far it reaches, and through what.
+    pub way: Way,
+    /// The keys for it.
+    pub credentials: Arc<[Credential]>,
+    /// What it costs; none for what costs nothing.
     pub bill: Option<Bill>,
 }
 
@@ -75,8 +77,8 @@ pub fn target(table: &Table, method: &Method, path: &str, query: Option<&str>) -
             Ok(Target {
                 method: Method::POST,
                 url: call.url.clone(),
-                reach: call.reach,
-                credential: call.credential.clone(),
+                way: call.way.clone(),
+                credentials: Arc::clone(&call.credentials),
                 bill: Some(call.bill.clone()),
             })
         }
@@ -95,7 +97,8 @@ pub fn target(table: &Table, method: &Method, path: &str, query: Option<&str>) -
             }
             let call = call.as_ref().map_err(Clone::clone)?;
             let url = file.map_or_else(|| call.method(rest), |file| call.file(file));
-            Ok(Target { method: method.clone(), url, reach: call.reach, credential: None, bill: None })
+            let (way, credentials) = (call.way.clone(), Arc::clone(&call.credentials));
+            Ok(Target { method: method.clone(), url, way, credentials, bill: None })
         }
         _ => Err(not_allowed("no such route")),
     }
@@ -133,11 +136,11 @@ mod tests {
         let good = |method, path: &str| target(&table, &method, path, None).expect(path);
         let model = good(Method::POST, "/r/model/a/v1/messages");
         assert_eq!(model.url.as_str(), "https://api.anthropic.com/v1/messages");
-        assert!(model.credential.is_some());
+        assert!(model.credentials[0].header.is_some());
         for name in TELEGRAM_METHODS {
             let call = good(Method::POST, &format!("/r/telegram/b/{name}"));
             assert_eq!(call.url.as_str(), format!("https://api.telegram.org/bot1:test-token/{name}"));
-            assert!(call.credential.is_none());
+            assert!(call.credentials.iter().all(|credential| credential.header.is_none()));
         }
         let file = good(Method::GET, "/r/telegram/b/file/documents/file_1.pdf");
         assert_eq!(file.url.as_str(), "https://api.telegram.org/file/bot1:test-token/documents/file_1.pdf");

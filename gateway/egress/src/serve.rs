@@ -1,7 +1,13 @@
 //! Accepts connections on a door and answers HTTP/1.1 on them until told to stop; then lets what is under way finish.
 
 use std::{
-    convert::Infallible, future::Future, io, os::unix::net::UnixStream, pin::pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    future::Future,
+    io,
+    os::unix::{fs::MetadataExt, net::UnixStream},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -28,7 +34,22 @@ pub struct Served {
     /// For the log.
     name: &'static str,
     /// Whether this peer may connect.
-    allowed: fn(&UnixStream) -> bool,
+    allowed: Allowed,
+}
+
+/// Says of a fresh connection whether its peer may have it.
+pub type Allowed = Box<dyn Fn(&UnixStream) -> bool + Send + Sync>;
+
+/// For the door of another process: where it is a path (under systemd), its owner alone, by the kernel's word for who
+/// connected. Whoever holds the end of a pair was given it.
+pub fn owner(entry: &Entry) -> io::Result<Allowed> {
+    let Entry::Listener(listener) = entry else { return Ok(Box::new(|_| true)) };
+    let address = listener.local_addr()?;
+    let path = address.as_pathname().ok_or_else(|| io::Error::other("the socket has no path"))?;
+    let owner = std::fs::metadata(path)?.uid();
+    Ok(Box::new(move |stream| {
+        openclaw_confine::peer::credentials(stream).is_ok_and(|peer| peer.uid == owner)
+    }))
 }
 
 impl Served {
@@ -37,7 +58,7 @@ impl Served {
         deprecated,
         reason = "the replacement is `unsafe`; all it asks is that an entry keeps its descriptor"
     )]
-    pub fn new(name: &'static str, entry: Entry, allowed: fn(&UnixStream) -> bool) -> io::Result<Self> {
+    pub fn new(name: &'static str, entry: Entry, allowed: Allowed) -> io::Result<Self> {
         entry.set_nonblocking(true)?;
         Ok(Self { entry: AsyncFd::new(entry)?, name, allowed })
     }

@@ -1,20 +1,22 @@
 //! The table: which models and bots there are, where each one's server is, and which key goes there. Built once
 //! from configuration and keys; a key is bound to the scheme, host, port and path of its row.
 
+use std::sync::{Arc, atomic::AtomicU64};
+
 use http::{HeaderName, HeaderValue, header};
 use openclaw_wire::{
     config::{Api, Bot, Config, Model},
     egress::{BotRoute, ModelRoute, Refusal, RefusalKind},
-    facts::FACTS,
-    secret::Secret,
 };
 use url::{Host, Url};
 
 use crate::{
     address::{AddressError, Reach},
     defaults,
-    keys::Keys,
+    dial::Way,
+    keys::{Key, Keys, Used},
     refuse::refusal,
+    secret::Secret,
     spend::{self, Bill, Prices},
     webhook::WebhookSecret,
 };
@@ -44,12 +46,25 @@ pub struct ModelCall {
     pub path: &'static str,
     /// The server's address with the path.
     pub url: Url,
-    /// How far it reaches.
-    pub reach: Reach,
-    /// The key as a header; none for servers that want none.
-    pub credential: Option<(HeaderName, HeaderValue)>,
+    /// How far it reaches, and through what.
+    pub way: Way,
+    /// Its keys, in order of preference; none for servers that want none.
+    pub credentials: Arc<[Credential]>,
     /// What its requests cost.
     pub bill: Bill,
+}
+
+/// A key as it is sent.
+#[derive(Debug)]
+pub struct Credential {
+    /// The key's name.
+    pub name: String,
+    /// The header that carries it; none where it is a part of the path.
+    pub header: Option<(HeaderName, HeaderValue)>,
+    /// When it was last sent.
+    pub used: Arc<Used>,
+    /// Until when another key is preferred, in seconds since 1970-01-01 UTC: it was refused, or asked for too often.
+    pub aside: AtomicU64,
 }
 
 /// One bot.
@@ -68,8 +83,10 @@ pub struct BotRow {
 pub struct BotCall {
     /// The server, its path without a slash at the end.
     base: Url,
-    /// How far it reaches.
-    pub reach: Reach,
+    /// How far it reaches, and through what.
+    pub way: Way,
+    /// The token's name and use; it is a part of the path.
+    pub credentials: Arc<[Credential]>,
     token: Secret,
 }
 
@@ -112,6 +129,24 @@ impl Table {
             .collect::<anyhow::Result<_>>()?;
         Ok(Self { models, bots })
     }
+
+    /// The ways of all routes that can be used.
+    pub fn ways(&self) -> impl Iterator<Item = &Way> {
+        let models = self.models.iter().filter_map(|row| Some(&row.call.as_ref().ok()?.way));
+        models.chain(self.bots.iter().filter_map(|row| Some(&row.call.as_ref().ok()?.way)))
+    }
+
+    /// The routes that use a key, by the names that people know them by.
+    pub fn users_of<'a>(&'a self, key: &'a str) -> impl Iterator<Item = String> + 'a {
+        let uses =
+            move |credentials: &[Credential]| credentials.iter().any(|credential| credential.name == key);
+        let models =
+            self.models.iter().filter(move |row| row.call.as_ref().is_ok_and(|call| uses(&call.credentials)));
+        let bots =
+            self.bots.iter().filter(move |row| row.call.as_ref().is_ok_and(|call| uses(&call.credentials)));
+        let models = models.map(|row| format!("model {}", row.shown.name));
+        models.chain(bots.map(|row| format!("bot {}", row.shown.name)))
+    }
 }
 
 fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
@@ -138,6 +173,7 @@ fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
         model: model.model.clone(),
         max_output: model.max_output,
         host,
+        via: model.via.as_ref().map(exit_name),
         problem: problem.map(spend::problem),
     };
     ModelRow { shown, call }
@@ -150,25 +186,45 @@ fn model_call(
     keys: &Keys,
     prices: &Prices,
 ) -> Result<ModelCall, Refusal> {
-    let reach = reach(base, model.private)?;
-    let credential = match &model.key {
-        None => None,
-        Some(name) => {
-            let key = key(keys, name)?.expose();
-            let (header, text) = match model.api {
-                Api::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
-                _ => (header::AUTHORIZATION, format!("Bearer {key}")),
-            };
-            let text = zeroize::Zeroizing::new(text);
-            let mut value = HeaderValue::from_str(&text).map_err(|_| odd_key(name))?;
-            value.set_sensitive(true);
-            Some((header, value))
+    let way = way(base, model.private, model.via.as_ref())?;
+    let names = model.key.iter().chain(&model.spare_keys);
+    let mut credentials = Vec::new();
+    let mut missing = None;
+    for name in names {
+        match key(keys, name).and_then(|key| credential(model.api, key)) {
+            Ok(credential) => credentials.push(credential),
+            Err(refusal) => missing = missing.or(Some(refusal)),
         }
-    };
+    }
+    // One of several keys is enough.
+    if let (Some(refusal), true) = (missing, credentials.is_empty()) {
+        return Err(refusal);
+    }
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
-    let bill = Bill::new(prices, model, base, reach)?;
-    Ok(ModelCall { path, url, reach, credential, bill })
+    let bill = Bill::new(prices, model, base, way.reach)?;
+    Ok(ModelCall { path, url, way, credentials: credentials.into(), bill })
+}
+
+fn credential(api: Api, key: &Key) -> Result<Credential, Refusal> {
+    let (header, text) = match api {
+        Api::Anthropic => (HeaderName::from_static("x-api-key"), key.secret.clone()),
+        _ => {
+            let text = zeroize::Zeroizing::new(format!("Bearer {}", key.secret.expose()));
+            let text = Secret::new(&text)
+                .map_err(|full| refusal(RefusalKind::NoKey, full.to_string(), "use fewer keys"))?;
+            (header::AUTHORIZATION, text)
+        }
+    };
+    // In the locked memory, as the key itself.
+    let mut value = HeaderValue::from_maybe_shared(text.expose_bytes()).map_err(|_| odd_key(&key.name))?;
+    value.set_sensitive(true);
+    Ok(Credential {
+        name: key.name.clone(),
+        header: Some((header, value)),
+        used: Arc::clone(&key.used),
+        aside: AtomicU64::new(0),
+    })
 }
 
 fn bot_row(config: &Config, bot: &Bot, keys: &Keys, webhook: WebhookSecret) -> BotRow {
@@ -177,14 +233,17 @@ fn bot_row(config: &Config, bot: &Bot, keys: &Keys, webhook: WebhookSecret) -> B
         name: bot.name.clone(),
         updates: bot.updates,
         webhook_secret_sha256: webhook.digest(),
+        webhook_previous: None,
+        via: config.telegram.via.as_ref().map(exit_name),
         problem: call.as_ref().err().map(|refusal| refusal.message.clone()),
     };
     BotRow { shown, webhook, call }
 }
 
 fn bot_call(config: &Config, bot: &Bot, keys: &Keys) -> Result<BotCall, Refusal> {
-    let reach = reach(&config.telegram.api, config.telegram.private)?;
-    let token = key(keys, &bot.token)?;
+    let way = way(&config.telegram.api, config.telegram.private, config.telegram.via.as_ref())?;
+    let key = key(keys, &bot.token)?;
+    let token = &key.secret;
     // It becomes part of a path, so nothing that means something in a path may be in it.
     let good = token.expose().split_once(':').is_some_and(|(id, rest)| {
         !id.is_empty()
@@ -193,17 +252,27 @@ fn bot_call(config: &Config, bot: &Bot, keys: &Keys) -> Result<BotCall, Refusal>
             && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
     });
     match good {
-        true => Ok(BotCall { base: config.telegram.api.clone(), reach, token: token.clone() }),
+        true => {
+            let credential = Credential {
+                name: key.name.clone(),
+                header: None,
+                used: Arc::clone(&key.used),
+                aside: AtomicU64::new(0),
+            };
+            Ok(BotCall {
+                base: config.telegram.api.clone(),
+                way,
+                credentials: [credential].into(),
+                token: token.clone(),
+            })
+        }
         false => Err(odd_key(&bot.token)),
     }
 }
 
-fn key<'a>(keys: &'a Keys, name: &str) -> Result<&'a Secret, Refusal> {
-    keys.get(name).ok_or_else(|| {
-        let mend = format!(
-            "add a line {name}=… to {} below the state folder, start again",
-            FACTS.state.keys.display()
-        );
+fn key<'a>(keys: &'a Keys, name: &str) -> Result<&'a Key, Refusal> {
+    keys.find(name).ok_or_else(|| {
+        let mend = format!("openclaw keys add {name}");
         refusal(RefusalKind::NoKey, format!("the key {name} is not there"), mend)
     })
 }
@@ -212,8 +281,27 @@ fn odd_key(name: &str) -> Refusal {
     refusal(
         RefusalKind::NoKey,
         format!("the key {name} does not have the form of such a key"),
-        format!("copy it again, whole and without quotes, into {}, start again", FACTS.state.keys.display()),
+        format!("copy it again, whole: openclaw keys rotate {name}"),
     )
+}
+
+/// How a server is reached. Through an exit only over TLS: the exit would see the key.
+fn way(url: &Url, private: bool, via: Option<&Url>) -> Result<Way, Refusal> {
+    let reach = reach(url, private)?;
+    if via.is_some() && reach == Reach::VouchedPlain {
+        let mend = "write https://, or take `via` away: it is of no use for a server of your own";
+        return Err(refusal(
+            RefusalKind::NotAllowed,
+            "an exit would see the key of a plain http server",
+            mend,
+        ));
+    }
+    Ok(Way { reach, via: via.cloned().map(Arc::new) })
+}
+
+/// `socks5://127.0.0.1:9050`, as the operator wrote it: the configuration refuses one with a password.
+fn exit_name(via: &Url) -> String {
+    via.as_str().trim_end_matches('/').to_owned()
 }
 
 /// INVARIANT: every address that egress dials went through here (hosts written as an address are judged now, names
@@ -303,11 +391,12 @@ pub mod tests {
         );
         let row = |index: usize| {
             let call = table.models[index].call.as_ref().expect("usable");
-            let credential = call.credential.as_ref().map(|(name, value)| {
+            let credential = call.credentials.first().and_then(|credential| {
+                let (name, value) = credential.header.as_ref()?;
                 assert!(value.is_sensitive());
-                format!("{name}: {}", value.to_str().expect("text"))
+                Some(format!("{name}: {}", value.to_str().expect("text")))
             });
-            (call.url.as_str(), call.reach, credential)
+            (call.url.as_str(), call.way.reach, credential)
         };
         let a = Some("x-api-key: test-key-a".to_owned());
         assert_eq!(row(0), ("https://api.anthropic.com/v1/messages", Reach::Public, a));

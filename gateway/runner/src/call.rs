@@ -6,16 +6,18 @@ use std::{
         unix::{net::UnixStream, process::ExitStatusExt},
     },
     process::ExitStatus,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use openclaw_confine::Report;
+use openclaw_confine::{Barrier, Report};
 use openclaw_wire::{
     runner::{Failure, Outcome, Task},
     skill::Limits,
 };
 
 use crate::{
+    cgroup::Cgroups,
+    disk::Written,
     running::{BUILD, Heard, Running},
     skills::Ready,
     spec::Said,
@@ -25,7 +27,10 @@ use crate::{
 
 /// `skill-jail`, opened before the lock down.
 #[derive(Debug)]
-pub struct Jailer(OwnedFd);
+pub struct Jailer {
+    program: OwnedFd,
+    groups: Option<Cgroups>,
+}
 
 /// Why waiting ended.
 enum End {
@@ -36,9 +41,14 @@ enum End {
 }
 
 impl Jailer {
-    /// The program beside our own.
-    pub fn new(program: OwnedFd) -> Self {
-        Self(program)
+    /// The program beside our own; each call gets a cgroup where there are any.
+    pub fn new(program: OwnedFd, groups: Option<Cgroups>) -> Self {
+        Self { program, groups }
+    }
+
+    /// Whether each call has one.
+    pub fn has_cgroups(&self) -> bool {
+        self.groups.is_some()
     }
 
     /// Builds a jail around nothing, to see what the kernel enforces here.
@@ -61,24 +71,36 @@ impl Jailer {
     ) -> Outcome {
         let limits = &ready.limits;
         let mut heard = Heard::default();
-        let mut jail = match Running::start(&self.0, &ready.spec, task) {
+        let groups = self.groups.as_ref().filter(|_| ready.spec.with(Barrier::Watchdog));
+        let leaf = match groups.map(|groups| groups.leaf(limits, ready.weight)).transpose() {
+            Ok(leaf) => leaf,
+            Err(error) => return failed(Failure::NoJail, format!("make the call's cgroup: {error}")),
+        };
+        let mut jail = match Running::start(&self.program, &ready.spec, task, leaf) {
             Ok(jail) => jail,
             Err(error) => return failed(Failure::NoJail, format!("start the jail: {error}")),
         };
-        let end = attend(&mut jail, limits, gateway, &mut heard, started);
+        let end = attend(&mut jail, ready, gateway, &mut heard, started);
         // Also when the skill ended by itself: then this is nothing, the first process ends with it.
         if matches!(end, End::Failed(..)) {
             jail.kill();
         }
         let drained = jail.drain(&mut heard, limits.output.0);
+        let starved = jail.starved();
         if let Err(error) = jail.gone() {
             return failed(Failure::NoJail, format!("the jail was killed and is still there: {error}"));
         }
         match (end, drained) {
+            // The kernel's word on memory goes before what the skill made of it.
+            (End::Ended(1..) | End::Failed(Failure::Memory, _), _) if starved => {
+                failed(Failure::Memory, verdict::memory(limits))
+            }
             (End::Failed(reason, detail), _) => failed(reason, detail),
             (_, Err(error)) => failed(Failure::Crashed, format!("read the skill's output: {error}")),
-            _ if heard.output.len() as u64 > limits.output.0 => too_much(limits),
-            (End::Ended(status), Ok(())) => verdict::of(ExitStatus::from_raw(status), &heard, limits),
+            _ if heard.output.len() as u64 > limits.output.0 => {
+                failed(Failure::Output, verdict::output(limits))
+            }
+            (End::Ended(status), Ok(())) => verdict::of(ExitStatus::from_raw(status), &heard, ready),
         }
     }
 }
@@ -86,31 +108,39 @@ impl Jailer {
 /// Waits until the skill ends or has to be ended.
 fn attend(
     jail: &mut Running,
-    limits: &Limits,
+    ready: &Ready,
     gateway: Option<&UnixStream>,
     heard: &mut Heard,
     started: impl FnOnce(Report),
 ) -> End {
+    let limits = &ready.limits;
+    let watched = ready.spec.with(Barrier::Watchdog);
     let mut started = Some(started);
     let mut deadline = Instant::now() + BUILD;
     let mut next_look = Instant::now();
-    let mut before = Usage::default();
+    let mut before = Duration::ZERO;
+    let mut written = Written::default();
     loop {
         let running = started.is_none();
         let now = Instant::now();
         if now >= deadline {
             return match running {
-                true => End::Failed(Failure::Time, format!("longer than {} ms", limits.wall.0.as_millis())),
+                true => End::Failed(Failure::Time, verdict::wall(limits)),
                 false => End::Failed(Failure::NoJail, "the jail was not built in time".into()),
             };
         }
-        if running && now >= next_look {
-            if let Some(end) = over(watch::usage(jail.first()), before, limits) {
+        if running && watched && now >= next_look {
+            let mut usage = watch::usage(jail.first());
+            usage.cpu = usage.cpu.saturating_sub(before);
+            if written.add(std::mem::take(&mut usage.written), jail.first()) > limits.disk.0 {
+                return End::Failed(Failure::Disk, verdict::disk(limits));
+            }
+            if let Some(end) = over(&usage, limits) {
                 return end;
             }
             next_look = now + watch::EVERY;
         }
-        let until = if running { next_look.min(deadline) } else { deadline };
+        let until = if running && watched { next_look.min(deadline) } else { deadline };
         let event = match jail.wait(until.saturating_duration_since(Instant::now()), gateway) {
             Ok(event) => event,
             Err(error) => return End::Failed(Failure::NoJail, format!("wait for the jail: {error}")),
@@ -120,7 +150,7 @@ fn attend(
         }
         jail.carry(&event, heard);
         if heard.output.len() as u64 > limits.output.0 {
-            return End::Failed(Failure::Output, output(limits));
+            return End::Failed(Failure::Output, verdict::output(limits));
         }
         if !event.control {
             continue;
@@ -132,7 +162,7 @@ fn attend(
                 }
                 deadline = Instant::now() + limits.wall.0;
                 // Building costs time too, and it is not the skill's.
-                before = watch::usage(jail.first());
+                before = watch::usage(jail.first()).cpu;
             }
             Ok(Some(Said::Ended { status })) => return End::Ended(status),
             Ok(Some(Said::Changed)) => {
@@ -151,26 +181,17 @@ fn attend(
 }
 
 /// Which limit of the whole call is passed.
-fn over(now: Usage, before: Usage, limits: &Limits) -> Option<End> {
+fn over(now: &Usage, limits: &Limits) -> Option<End> {
     if now.memory > limits.memory.0 {
         return Some(End::Failed(Failure::Memory, verdict::memory(limits)));
     }
-    if now.cpu.saturating_sub(before.cpu) > limits.cpu.0 {
+    if now.cpu > limits.cpu.0 {
         return Some(End::Failed(Failure::Cpu, verdict::cpu(limits)));
     }
     if now.processes > limits.processes {
-        let detail = format!("more than {} processes and threads", limits.processes);
-        return Some(End::Failed(Failure::Forbidden, detail));
+        return Some(End::Failed(Failure::Forbidden, verdict::processes(limits)));
     }
     None
-}
-
-fn output(limits: &Limits) -> String {
-    format!("more than {} bytes of output", limits.output.0)
-}
-
-fn too_much(limits: &Limits) -> Outcome {
-    failed(Failure::Output, output(limits))
 }
 
 fn failed(reason: Failure, detail: String) -> Outcome {

@@ -2,15 +2,18 @@
 //! outcome. Holds no key, opens no IP socket, decides nothing about what is allowed.
 //!
 //! In the order of a call: [`serve`] takes it, [`skills`] finds the skill and its folders, [`call`] starts a jail
-//! ([`running`]) and waits, [`watch`] measures it, [`verdict`] says what its end means. `skill-jail` (`src/jail/`) is what
-//! becomes the skill; [`spec`] is what it is told.
+//! ([`running`]) in a [`cgroup`] and waits, [`watch`] and [`disk`] measure it, [`verdict`] says what its end means. `skill-jail` (`src/jail/`) is what
+//! becomes the skill; [`spec`] is what it is told. [`drill`] attacks a jail and says whether it held.
 
 pub mod settings;
 pub mod serve;
 pub mod skills;
 pub mod call;
 pub mod running;
+pub mod cgroup;
 pub mod watch;
+pub mod disk;
 pub mod verdict;
 pub mod spec;
+pub mod drill;
 pub mod pass;

@@ -12,6 +12,8 @@ use anyhow::Context as _;
 use openclaw_confine::{Inherited, Layer, Profile, Report, Role, enforce, namespaces};
 use openclaw_runner::{
     call::Jailer,
+    cgroup::{self, Cgroups},
+    drill,
     serve::Runner,
     settings::Settings,
     skills::{Ready, Skills},
@@ -21,8 +23,19 @@ use openclaw_runner::{
 use openclaw_wire::{door::Entry, facts::FACTS, skill};
 use rustix::fs::OFlags;
 use sd_notify::NotifyState;
+use tracing::{error, warn};
 
 fn main() -> ExitCode {
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    match args.iter().map(String::as_str).next() {
+        // Neither is the runner: the operator's drill, and what it runs in its jails.
+        Some("--drill") => {
+            return drill::main(|groups| Ok(Jailer::new(open_jail()?, groups)));
+        }
+        Some(drill::PROBE) => return drill::probe::main(&args[1..]),
+        _ => {}
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -35,15 +48,22 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let mut inherited = Inherited::take().context("take the inherited descriptors")?;
     let settings = Settings::read(std::env::args_os().skip(1))?;
+    openclaw_log::start(&settings.log, env!("CARGO_CRATE_NAME"));
     let gateway = inherited.take_fd("gateway").context(
         "no descriptor named gateway was handed over; openclaw-runner is started by `openclaw run` or by systemd",
     )?;
     let entry = Entry::from_fd(gateway).context("use the gateway's socket")?;
     drop(inherited);
 
+    // Before this process gives anything up, because a drill shows first what works where nothing stops it.
+    let drilled = if settings.drill { drill::as_child() } else { Ok(()) };
     let folders = settings.hidden.clone();
     let hidden = namespaces::hide(&folders);
-    let jailer = Jailer::new(open_jail()?);
+    let groups = Cgroups::take();
+    let cgroup = Cgroups::layer(&groups);
+    let systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
+    let limits = limits(&groups);
+    let jailer = Jailer::new(open_jail()?, groups.ok());
     let skills = Skills::load(settings);
     let required = skills.required();
 
@@ -52,12 +72,19 @@ fn run() -> anyhow::Result<()> {
         required,
         connect: Some(Vec::new()),
         role: Role::Runner,
-        paths: std::env::var_os("NOTIFY_SOCKET").is_some(),
+        paths: systemd,
         ..Profile::default()
     })?;
     report.layers.push(hidden_layer(&folders, &hidden));
+    // A laptop has none, and rlimits and the watchdog hold; the appliance is made to have one.
+    if systemd || jailer.has_cgroups() {
+        report.layers.push(cgroup);
+    }
     if required && !report.complete() {
-        anyhow::bail!("close the folders of the other processes: {:?}; {NAMESPACES}", hidden);
+        let missing = report.layers.iter().find(|layer| !layer.complete);
+        let missing = missing
+            .map(|layer| format!("{}: asked {}, enforced {}", layer.name, layer.asked, layer.enforced));
+        anyhow::bail!("{}; {NAMESPACES}; {}", missing.unwrap_or_default(), cgroup::MEND);
     }
     let trial = match hidden {
         Ok(()) => try_jail(&jailer, required),
@@ -66,22 +93,22 @@ fn run() -> anyhow::Result<()> {
     let skills_off = match trial {
         Ok(jail) => {
             add(&mut report, jail);
-            None
+            drilled.err()
         }
         Err(why) => Some(why),
     };
     let (count, wrong) = skills.summary();
     for why in wrong {
-        eprintln!("skill left out: {why}");
+        warn!(%why, "a skill was left out");
     }
     if let Some(why) = &skills_off {
-        eprintln!("skills are off: {why}");
+        error!(%why, "skills are off");
     }
     let status = match &skills_off {
         None => format!("{count} skills"),
         Some(_) => "skills are off".to_owned(),
     };
-    let runner = Runner::new(skills, jailer, report, skills_off, limits());
+    let runner = Runner::new(skills, jailer, report, skills_off, limits);
     keep_watchdog_quiet()?;
     // Without systemd there is nobody to tell.
     let _nobody = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -119,9 +146,10 @@ fn try_jail(jailer: &Jailer, required: bool) -> Result<Report, String> {
         skill: None,
         grants: Vec::new(),
         required,
-        limits: spec::Limits { memory: limits.memory.0, cpu: 1, processes: limits.processes },
+        limits: spec::Limits::of(&limits),
+        without: Vec::new(),
     };
-    jailer.trial(&Ready { spec, limits })
+    jailer.trial(&Ready { spec, limits, weight: 0 })
 }
 
 /// The jail's layers beside the runner's own.
@@ -131,15 +159,17 @@ fn add(report: &mut Report, jail: Report) {
     report.layers.extend(renamed);
 }
 
-fn limits() -> String {
+fn limits(groups: &Result<Cgroups, String>) -> String {
+    let each = match groups {
+        Ok(groups) => groups.words(),
+        Err(why) => format!("no cgroup ({why})"),
+    };
     let every = watch::EVERY.as_millis();
     match watch::works() {
-        true => format!("per process by rlimits, per call by a watchdog every {every} ms; no cgroup"),
-        false => {
-            "per process by rlimits; no cgroup, and this kernel hides process trees (CONFIG_PROC_CHILDREN) \
-                  from the watchdog"
-                .to_owned()
-        }
+        true => format!("per process by rlimits, per call by a watchdog every {every} ms; {each}"),
+        false => format!(
+            "per process by rlimits; {each}; this kernel hides process trees (CONFIG_PROC_CHILDREN) from the watchdog"
+        ),
     }
 }
 

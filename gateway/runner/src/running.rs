@@ -20,6 +20,7 @@ use rustix::{
 };
 
 use crate::{
+    cgroup::Leaf,
     pass,
     spec::{CONTROL, Said, Spec},
 };
@@ -42,6 +43,7 @@ pub struct Running {
     errors: Option<File>,
     first: i32,
     pidfd: OwnedFd,
+    leaf: Option<Leaf>,
 }
 
 /// What the skill said.
@@ -67,7 +69,7 @@ pub struct Event {
 
 impl Running {
     /// Starts `skill-jail` and tells it what to build. Returns when its namespaces exist.
-    pub fn start(program: &OwnedFd, spec: &Spec, task: &Task) -> io::Result<Self> {
+    pub fn start(program: &OwnedFd, spec: &Spec, task: &Task, leaf: Option<Leaf>) -> io::Result<Self> {
         let (control, theirs) = UnixStream::pair()?;
         let (task_read, task_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (output_read, output_write) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -82,7 +84,9 @@ impl Running {
             .standard(1, output_write)
             .standard(2, errors_write)
             .spawn()?;
-        match introduce(&control, spec) {
+        // It waits for what it is told, so that nothing of it is ever outside.
+        let entered = leaf.as_ref().map_or(Ok(()), |leaf| leaf.enter(outer.id()));
+        match entered.and_then(|()| introduce(&control, spec)) {
             Ok((first, pidfd)) => Ok(Self {
                 outer,
                 control,
@@ -91,10 +95,12 @@ impl Running {
                 errors: Some(errors_read.into()),
                 first,
                 pidfd,
+                leaf,
             }),
             Err(error) => {
                 outer.signal(Signal::KILL)?;
                 outer.wait()?;
+                leaf.map_or(Ok(()), Leaf::remove)?;
                 Err(error)
             }
         }
@@ -157,6 +163,14 @@ impl Running {
     pub fn kill(&self) {
         // It may be gone already.
         let _gone = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        if let Some(leaf) = &self.leaf {
+            leaf.kill();
+        }
+    }
+
+    /// The kernel killed a process of it for its memory.
+    pub fn starved(&self) -> bool {
+        self.leaf.as_ref().is_some_and(Leaf::starved)
     }
 
     /// Reads what is left in the pipes of a jail that has ended, until more than `most` bytes of output are there.
@@ -186,7 +200,7 @@ impl Running {
         }
         self.outer.wait()?;
         match ended {
-            true => Ok(()),
+            true => self.leaf.map_or(Ok(()), Leaf::remove),
             false => Err(io::Error::new(io::ErrorKind::TimedOut, "a process of it hangs in the kernel")),
         }
     }

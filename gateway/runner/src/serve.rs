@@ -16,6 +16,7 @@ use openclaw_wire::{
     runner::{Call, Failure, Outcome, Reply, Request, Task},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::{error, info, warn};
 
 use crate::{call::Jailer, skills::Skills};
 
@@ -71,23 +72,23 @@ impl Runner {
                 Ok(connection) => connection,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
                 Err(error) if passing(&error) => {
-                    eprintln!("accept a connection of the gateway: {error}");
+                    warn!(%error, "could not accept a connection of the gateway");
                     thread::sleep(LOOK);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             let Some(counted) = Counted::new(self) else {
-                eprintln!("more than {CONNECTIONS} connections at once: one was closed");
+                warn!(most = CONNECTIONS, "too many connections at once: one was closed");
                 continue;
             };
             let started = thread::Builder::new().name("call".into()).stack_size(STACK).spawn(move || {
                 if let Err(error) = counted.0.answer(&connection) {
-                    eprintln!("answer the gateway: {error}");
+                    warn!(%error, "could not answer the gateway");
                 }
             });
             if let Err(error) = started {
-                eprintln!("start a thread for a call: {error}");
+                error!(%error, "could not start a thread for a call");
             }
         }
     }
@@ -123,8 +124,8 @@ impl Runner {
             Outcome::Failed { reason, .. } => format!("{reason:?}"),
         };
         // Nothing that the skill said: it may be a document's text.
-        let (id, skill) = (call.id.escape_debug(), &call.skill);
-        eprintln!("call {id} skill={skill} ended={word:?} elapsed_ms={}", begun.elapsed().as_millis());
+        let elapsed_ms = begun.elapsed().as_millis() as u64;
+        info!(call = call.id, skill = %call.skill, ended = word, elapsed_ms, "a call ended");
         outcome
     }
 

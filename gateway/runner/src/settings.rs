@@ -1,13 +1,17 @@
 //! What the runner is told: its arguments and the few keys of the configuration that concern it.
 //! Never reads a key file or a conversation; the state folder is known only to keep skills out of it.
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use openclaw_wire::{
-    config::{Config, Profile},
+    config::{Config, Log, Profile, Runtime},
     facts::FACTS,
-    id::SkillId,
+    id::{RuntimeName, SkillId},
 };
 
 /// How the runner is called.
@@ -16,6 +20,8 @@ pub const USAGE: &str = "openclaw-runner --config FILE --state DIR [--skills DIR
 /// Everything that is settled before the first descriptor is opened.
 #[derive(Debug)]
 pub struct Settings {
+    /// Which log lines are written, and in which shape.
+    pub log: Log,
     /// `production`: anything that the kernel does not enforce is an error.
     pub required: bool,
     /// Folders that hold skill folders.
@@ -26,8 +32,14 @@ pub struct Settings {
     pub hidden: Vec<PathBuf>,
     /// No grant may touch these: state, skills, programs.
     pub protected: Vec<PathBuf>,
+    /// No interpreter may bring these along: state and configuration.
+    pub secret: Vec<PathBuf>,
     /// Skills that stay off.
     pub disabled: BTreeSet<SkillId>,
+    /// A drill comes first.
+    pub drill: bool,
+    /// Interpreters that skills may name.
+    pub runtimes: BTreeMap<RuntimeName, Runtime>,
 }
 
 impl Settings {
@@ -47,17 +59,23 @@ impl Settings {
         let state = real(given.state);
         let database = FACTS.state.database.parent().map(|folder| state.join(folder));
         let hidden = [Some(state.join(&FACTS.state.egress)), database].into_iter().flatten().collect();
-        protected.push(state);
-        protected.push(real(given.config));
+        let mut secret = vec![state, real(given.config)];
+        // Whoever can write beside the keys can put others in their place.
+        secret.extend(config.keys.file.as_deref().and_then(Path::parent).map(|folder| real(folder.into())));
+        protected.extend(secret.iter().cloned());
         if let Some(folder) = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from)) {
             protected.push(real(folder));
         }
         Ok(Self {
+            log: config.log,
             required: config.profile == Profile::Production,
             shelves,
             hidden,
             home: given.home.or(config.skills.home).map(real),
             protected,
+            secret,
+            drill: config.skills.drill_at_start,
+            runtimes: config.skills.runtime,
             disabled: config.skills.disabled.into_iter().collect(),
         })
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use openclaw_wire::{
+    id::RuntimeName,
     runner::Call,
     skill::{self, Manifest, PathGrant, Skill},
 };
@@ -36,6 +37,8 @@ pub struct Ready {
     pub spec: Spec,
     /// Limits of the whole call.
     pub limits: skill::Limits,
+    /// Bytes of the skill's folder.
+    pub weight: u64,
 }
 
 impl Skills {
@@ -84,22 +87,25 @@ impl Skills {
             return Err(format!("the skill {id} has no tool {:?}", call.tool));
         }
         let grants = self.grants(&manifest)?;
-        let limits = manifest.limits;
+        let (limits, folder) = (manifest.limits, skill.folder.clone());
         let spec = Spec {
             skill: Some(spec::Skill {
                 folder: skill.folder,
                 digest: call.digest.clone(),
+                runtime: manifest.runtime.map(|name| self.runtime(&name)).transpose()?,
                 program: manifest.program,
+                args: manifest.args,
             }),
             grants,
             required: self.settings.required,
-            limits: spec::Limits {
-                memory: limits.memory.0,
-                cpu: limits.cpu.0.as_millis().div_ceil(1000).max(1) as u64,
-                processes: limits.processes,
-            },
+            limits: spec::Limits::of(&limits),
+            without: Vec::new(),
         };
-        Ok(Ready { spec, limits })
+        Ok(Ready {
+            spec,
+            limits,
+            weight: weight(&folder).map_err(|error| format!("look at the skill {id}: {error}"))?,
+        })
     }
 
     /// The skill with the digest that the call names: as loaded, or as it is on disk now.
@@ -122,6 +128,27 @@ impl Skills {
             }
         }
         Err(why)
+    }
+
+    /// An interpreter of the operator's list, with symbolic links resolved: the jail follows none.
+    fn runtime(&self, name: &RuntimeName) -> Result<spec::Runtime, String> {
+        let Some(known) = self.settings.runtimes.get(name) else {
+            return Err(format!(
+                "no runtime {name} on this machine; mend: [skills.runtime.{name}] with its `path` in openclaw.toml"
+            ));
+        };
+        let real = |path: &Path| {
+            path.canonicalize().map_err(|error| format!("the runtime {name}: {}: {error}", path.display()))
+        };
+        let program = real(&known.path)?;
+        let folders = known.folders.iter().map(|folder| real(folder)).collect::<Result<Vec<_>, _>>()?;
+        match folders.iter().find(|folder| self.settings.secret.iter().any(|kept| overlap(kept, folder))) {
+            Some(folder) => Err(format!(
+                "the runtime {name}: {} holds OpenClaw's own state; mend: name narrower folders",
+                folder.display()
+            )),
+            None => Ok(spec::Runtime { name: known.path.clone(), program, folders }),
+        }
     }
 
     fn grants(&self, manifest: &Manifest) -> Result<Vec<Grant>, String> {
@@ -158,6 +185,20 @@ fn overlap(one: &Path, other: &Path) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
 
+/// Bytes of all files of a skill's folder, in whole pages, as its copy will take them.
+fn weight(folder: &Path) -> std::io::Result<u64> {
+    const PAGE: u64 = 4096;
+    let mut sum = PAGE;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        sum += match entry.file_type()?.is_dir() {
+            true => weight(&entry.path())?,
+            false => entry.metadata()?.len().next_multiple_of(PAGE),
+        };
+    }
+    Ok(sum)
+}
+
 fn read(folder: &Path) -> Result<Skill, String> {
     skill::load(folder).map_err(|error| error.to_string())
 }
@@ -181,11 +222,15 @@ mod tests {
         fs::create_dir_all(root.join("skills/words")).expect("folder");
         fs::write(root.join("skills/words/SKILL.md"), "words").expect("words");
         Skills::load(Settings {
+            log: Default::default(),
             required: false,
             shelves: vec![root.join("skills")],
             home: Some(root.join("home")),
             hidden: Vec::new(),
             protected: vec![root.join(protected)],
+            secret: vec![root.join("state")],
+            drill: false,
+            runtimes: Default::default(),
             disabled: ["off".parse().expect("id")].into_iter().collect::<BTreeSet<_>>(),
         })
     }

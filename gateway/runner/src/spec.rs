@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use openclaw_confine::Barrier;
 use serde::{Deserialize, Serialize};
 
 /// Name under which `skill-jail` finds its end of the socket pair.
@@ -27,6 +28,15 @@ pub struct Spec {
     pub required: bool,
     /// Limits.
     pub limits: Limits,
+    /// Barriers that the drill leaves out, to show that the others hold; for a skill always empty.
+    pub without: Vec<Barrier>,
+}
+
+impl Spec {
+    /// Whether this barrier is built.
+    pub fn with(&self, barrier: Barrier) -> bool {
+        !self.without.contains(&barrier)
+    }
 }
 
 /// A skill and what was approved of it.
@@ -36,8 +46,23 @@ pub struct Skill {
     pub folder: PathBuf,
     /// Digest that its copy in the jail must have.
     pub digest: String,
-    /// The program, relative to the folder.
+    /// The program, or the interpreter's script, relative to the folder.
     pub program: PathBuf,
+    /// The interpreter.
+    pub runtime: Option<Runtime>,
+    /// Arguments of the manifest, after the program's or script's name.
+    pub args: Vec<String>,
+}
+
+/// An interpreter out of the operator's list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Runtime {
+    /// As the operator wrote it: what it finds its own files by.
+    pub name: PathBuf,
+    /// The program itself, absolute, without symbolic links.
+    pub program: PathBuf,
+    /// Folders that it sees under the same path, read-only; without symbolic links.
+    pub folders: Vec<PathBuf>,
 }
 
 /// A granted folder.
@@ -62,6 +87,23 @@ pub struct Limits {
     pub cpu: u64,
     /// Processes and threads.
     pub processes: u32,
+    /// Bytes of one file, and of `/tmp`.
+    pub disk: u64,
+    /// Open files of each process.
+    pub files: u32,
+}
+
+impl Limits {
+    /// From a manifest's.
+    pub fn of(limits: &openclaw_wire::skill::Limits) -> Self {
+        Self {
+            memory: limits.memory.0,
+            cpu: limits.cpu.0.as_millis().div_ceil(1000).max(1) as u64,
+            processes: limits.processes,
+            disk: limits.disk.0,
+            files: limits.files,
+        }
+    }
 }
 
 /// What `skill-jail` reports, in this order; the process that a line is from in brackets.

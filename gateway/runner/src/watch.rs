@@ -3,6 +3,8 @@
 
 use std::{fs, time::Duration};
 
+use crate::disk::{self, Look};
+
 /// How often a running jail is measured. Between two looks a process can touch some tens of megabytes.
 pub const EVERY: Duration = Duration::from_millis(20);
 
@@ -13,7 +15,7 @@ const TICK: Duration = Duration::from_millis(10);
 const MOST: usize = 1024;
 
 /// What a jail uses now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Bytes of private, shared and swapped memory of all its processes; files do not count.
     pub memory: u64,
@@ -21,6 +23,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Processes and threads, without the jail's own first process.
     pub processes: u32,
+    /// What each has written to disks.
+    pub written: Look,
 }
 
 /// Whether the kernel shows the tree (`CONFIG_PROC_CHILDREN`).
@@ -31,9 +35,9 @@ pub fn works() -> bool {
 /// Measures the tree below and with `first`. Processes that end meanwhile are left out.
 pub fn usage(first: i32) -> Usage {
     let mut usage = Usage::default();
-    let mut open = vec![first];
+    let mut open = vec![(first, 0)];
     let mut seen = 0;
-    while let Some(pid) = open.pop() {
+    while let Some((pid, parent)) = open.pop() {
         seen += 1;
         if seen > MOST {
             break;
@@ -41,17 +45,20 @@ pub fn usage(first: i32) -> Usage {
         let (memory, threads) = status(pid);
         usage.memory += memory;
         usage.processes += if pid == first { 0 } else { threads };
+        if pid != first {
+            usage.written.insert(pid, (parent, disk::of(pid)));
+        }
         usage.cpu += cpu(pid).unwrap_or_default();
         children(pid, &mut open);
     }
     usage
 }
 
-fn children(pid: i32, into: &mut Vec<i32>) {
+fn children(pid: i32, into: &mut Vec<(i32, i32)>) {
     // Each thread lists the processes that it started.
     for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
         let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        into.extend(text.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        into.extend(text.split_whitespace().filter_map(|child| Some((child.parse().ok()?, pid))));
     }
 }
 

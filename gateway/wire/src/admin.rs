@@ -7,6 +7,9 @@
 //! - `POST /approve` with [`Approve`]: answers a question that the chat asked; 204, or 410 when it has expired.
 //! - `POST /pair`: [`PairCode`].
 //! - `POST /freeze`, `POST /unfreeze`: 204.
+//! - `POST /skills/switch` with [`SwitchSkill`]: 204, or 409. `POST /skills/run` with [`RunTool`]: [`Ran`], or 409.
+//!   `GET /skills/calls?skill=NAME`: a list of [`SkillCall`], newest first, of all skills without a name.
+//! - `POST /drill` with [`Drilled`]: 204; one that failed turns skills off until one holds.
 //! - `GET /dead-letters`: a list of [`DeadLetter`]; `POST /dead-letters` with [`Letter`]: 204, or 404.
 //!
 //! What cannot be carried out is answered with 4xx or 5xx and a [`Problem`].
@@ -158,6 +161,68 @@ pub struct Letter {
     pub id: String,
     /// Try it again; else delete it.
     pub retry: bool,
+}
+
+/// Switches a skill.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchSkill {
+    /// Which.
+    pub skill: SkillId,
+    /// On; else off.
+    pub on: bool,
+}
+
+/// A call of a tool that the operator typed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunTool {
+    /// The skill.
+    pub skill: SkillId,
+    /// Its tool.
+    pub tool: String,
+    /// Its arguments.
+    pub arguments: serde_json::Value,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ran {
+    /// What the skill said, or why it did not. Whoever prints it removes control characters.
+    pub text: String,
+    /// It did not do what it should.
+    pub is_error: bool,
+}
+
+/// Whose calls.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfSkill {
+    /// This skill's; everybody's without one.
+    pub skill: Option<SkillId>,
+}
+
+/// A call of the last 30 days.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SkillCall {
+    /// The skill.
+    pub skill: String,
+    /// Its tool.
+    pub tool: String,
+    /// Seconds since 1970-01-01 UTC.
+    pub started: i64,
+    /// The same; `None` while it runs, or when it was interrupted.
+    pub finished: Option<i64>,
+    /// It did not do what it should; `None` when that is not known.
+    pub failed: Option<bool>,
+}
+
+/// What came of a drill ([`crate::drill::Drill::failed`]).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drilled {
+    /// What got through; empty when the jail held.
+    pub failed: Vec<String>,
 }
 
 /// Why a request on the admin socket could not be carried out.

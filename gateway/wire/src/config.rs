@@ -2,8 +2,11 @@
 //! template that a first run writes: every key with its default, its unit and its meaning.
 
 mod check;
+mod mistake;
 mod skills;
 mod spend;
+
+pub use mistake::without_values;
 
 use std::{
     net::SocketAddr,
@@ -78,6 +81,10 @@ pub struct Config {
     pub profile: Profile,
     /// What is written down, and where.
     pub log: Log,
+    /// Where the keys are.
+    pub keys: Keys,
+    /// How far ends are reached.
+    pub network: Network,
     /// The bots.
     pub telegram: Telegram,
     /// Where updates are delivered to.
@@ -108,6 +115,22 @@ pub struct Log {
     pub level: Level,
     /// Shape of a line.
     pub format: LogFormat,
+}
+
+/// Section `[network]`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Certificates (PEM) that are trusted besides the system's.
+    pub extra_roots: Option<PathBuf>,
+}
+
+/// Section `[keys]`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// The key file; `egress/.env` in the state folder by default.
+    pub file: Option<PathBuf>,
 }
 
 /// Severity.
@@ -142,6 +165,8 @@ pub struct Telegram {
     pub api: Url,
     /// The API server is on a private address that the operator vouches for.
     pub private: bool,
+    /// A proxy on the way to the API server: `socks5://host:port` or `http://host:port`.
+    pub via: Option<Url>,
     /// Messages that a bot sends per second, over all its chats.
     pub per_second: u32,
     /// Messages that it sends per minute in one private chat.
@@ -189,6 +214,8 @@ pub struct Webhook {
     pub listen: Listen,
     /// Who connects to it.
     pub from: From,
+    /// With a unix socket: the user of the tunnel's process, by name or number, besides our own.
+    pub peer: Option<String>,
     /// The public address, `https://host`; `/telegram/<bot>` is added.
     pub public_url: Option<Url>,
     /// Largest request body, in bytes.
@@ -324,6 +351,12 @@ pub struct Model {
     /// Name of the key; none for servers that want none.
     #[serde(default)]
     pub key: Option<String>,
+    /// Names of further keys, in order: asked when the first is refused (401) or asked for too often (429).
+    #[serde(default)]
+    pub spare_keys: Vec<String>,
+    /// A proxy on the way to the server: `socks5://host:port` or `http://host:port`.
+    #[serde(default)]
+    pub via: Option<Url>,
     /// Most tokens of one answer.
     #[serde(default = "default_max_output")]
     pub max_output: u32,
@@ -384,6 +417,7 @@ impl Default for Telegram {
         Self {
             api: FACTS.telegram.api.clone(),
             private: false,
+            via: None,
             per_second: 30,
             per_chat_minute: 60,
             per_group_minute: 20,
@@ -397,6 +431,7 @@ impl Default for Webhook {
         Self {
             listen: Listen::Tcp(FACTS.webhook.listen),
             from: From::Tunnel,
+            peer: None,
             public_url: None,
             max_body: 262_144,
             read_timeout: 10,
@@ -432,7 +467,7 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: path.into(),
-            message: error.to_string().trim().to_owned(),
+            message: mistake::describe(&error, text),
         })?;
         config.coherent().map_err(|(message, mend)| ConfigError::Conflict {
             path: path.into(),

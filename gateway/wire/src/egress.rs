@@ -4,10 +4,15 @@
 //! - `ANY /r/model/<name>/<path…>`: forwarded to that model's server with its key added; the answer is streamed back.
 //! - `POST /r/telegram/<bot>/<method>`: a Bot API call out of a fixed list (never `setWebhook`).
 //! - `GET /r/telegram/<bot>/file/<file_path>`: a file that Telegram holds.
-//! - `GET /status`: [`Status`].
-//! - Money: [`crate::spend`].
+//! - `GET /status`: [`Status`]. `GET /status/after/<version>`: the same as soon as it has another version, at the latest
+//!   after 25 s; asking says that the gateway works by that version.
+//! - `POST /webhook/<bot>/renewed`: an update came with the new secret; the one before is of no use any more.
+//! - Money, here and on the operator's socket: [`crate::spend`].
 //!
 //! Operator's socket (a path below the state folder, mode 0600):
+//! - `GET /keys`: [`KeyList`]. `POST /keys/<NAME>/{add,rotate}[/force]` with the key itself as the body,
+//!   `POST /keys/<NAME>/retire`: [`Changed`]. `POST /keys/<NAME>/test`: [`Tried`] in a list.
+//! - `POST /webhook/<bot>/rotate[/now]`: a new secret; [`Rotated`].
 //! - `GET /status`, `POST /webhook/<bot>/set` with [`SetWebhook`], `POST /webhook/<bot>/info`, `POST /webhook/<bot>/delete`.
 //!   Each webhook verb is answered with Telegram's own status and JSON: its `getWebhookInfo` afterwards
 //!   (`{"ok":true,"result":{…}}`), or the answer with which it refused the act (`{"ok":false,"description":…}`).
@@ -63,6 +68,9 @@ pub struct Refusal {
 /// What egress tells of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
+    /// Another one after each change of what is told here.
+    #[serde(default)]
+    pub version: u64,
     /// What the kernel enforces on egress (`openclaw_confine::Report`).
     pub confinement: serde_json::Value,
     /// Models in order of preference.
@@ -87,6 +95,9 @@ pub struct ModelRoute {
     pub max_output: u32,
     /// Host that it goes to, for display.
     pub host: String,
+    /// The proxy on the way there.
+    #[serde(default)]
+    pub via: Option<String>,
     /// Why it can't be used now; `None` when it can.
     pub problem: Option<String>,
 }
@@ -100,6 +111,12 @@ pub struct BotRoute {
     pub updates: crate::config::Updates,
     /// SHA-256 of the webhook secret, in hex: the gateway never holds the secret itself.
     pub webhook_secret_sha256: String,
+    /// The secret before that one, while it is right as well.
+    #[serde(default)]
+    pub webhook_previous: Option<Previous>,
+    /// The proxy on the way to the Bot API server.
+    #[serde(default)]
+    pub via: Option<String>,
     /// Why it can't be used now; `None` when it can.
     pub problem: Option<String>,
 }
@@ -111,4 +128,87 @@ pub struct SetWebhook {
     pub public_url: Option<String>,
     /// Throw away what Telegram has queued.
     pub drop_pending_updates: bool,
+}
+
+/// A webhook secret that was exchanged and is still right: until the first update with the new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previous {
+    /// SHA-256, in hex.
+    pub sha256: String,
+    /// Seconds for which it is right at the most.
+    pub seconds: u64,
+}
+
+/// The keys, without their values.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyList {
+    /// The key file.
+    pub file: std::path::PathBuf,
+    /// All keys.
+    pub keys: Vec<KeyInfo>,
+    /// Keys that were exchanged since egress started.
+    pub retired: Vec<Retired>,
+    /// Why the key file, as it is now, is not what egress works with.
+    pub problem: Option<String>,
+}
+
+/// One key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyInfo {
+    /// Its name.
+    pub name: String,
+    /// `file`, `credential` or `environment`.
+    pub source: String,
+    /// `model NAME` and `bot NAME`.
+    pub used_by: Vec<String>,
+    /// When it was last sent, in seconds since 1970-01-01 UTC; since egress started.
+    pub last_used: Option<u64>,
+    /// Until when a spare key is asked in its place.
+    pub aside_until: Option<u64>,
+}
+
+/// Keys that are not used for new requests any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// Counts the exchanges.
+    pub number: u64,
+    /// Their names.
+    pub names: Vec<String>,
+    /// When they were exchanged, in seconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// When one of them was last sent.
+    pub last_used: Option<u64>,
+    /// Requests that still go on with them.
+    pub requests: usize,
+    /// Nothing goes on with them, and egress does not hold them any more: they can be revoked at the provider.
+    pub safe_to_revoke: bool,
+}
+
+/// A call that tried a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// `model NAME` or `bot NAME`.
+    pub route: String,
+    /// The key works.
+    pub good: bool,
+    /// What was asked, and what the far end said.
+    pub said: String,
+}
+
+/// A change of the keys that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// How the new key was tried.
+    pub tried: Vec<Tried>,
+    /// What was exchanged; look for its number in [`KeyList::retired`].
+    pub retired: Retired,
+}
+
+/// A webhook secret that was exchanged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotated {
+    /// Where Telegram delivers to.
+    pub url: String,
+    /// Seconds for which the secret before is right at the most.
+    pub previous_seconds: u64,
 }

@@ -12,4 +12,5 @@ pub mod admin;
 pub mod egress;
 pub mod spend;
 pub mod runner;
+pub mod drill;
 pub mod skill;

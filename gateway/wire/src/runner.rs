@@ -82,6 +82,8 @@ pub enum Failure {
     Memory,
     /// Output limit.
     Output,
+    /// Limit of what is written to files.
+    Disk,
     /// A system call that the jail forbids.
     Forbidden,
     /// It exited with another status than 0, or by a signal.

@@ -95,11 +95,23 @@ impl Setup {
     /// As [`Setup::usual`], with the webhook on a loopback port, behind a tunnel, and registered at the stand-in by
     /// [`super::Gateway::command`] `webhook set`.
     pub fn usual_webhook(telegram: &Telegram, model: &Model, owner: i64) -> (Self, Account) {
+        let (mut setup, account) = Self::usual_pushed(telegram, model, owner);
+        setup.webhook(telegram);
+        (setup, account)
+    }
+
+    /// As [`Setup::usual_webhook`], on a unix socket: its path comes third.
+    pub fn usual_webhook_socket(telegram: &Telegram, model: &Model, owner: i64) -> (Self, Account, PathBuf) {
+        let (mut setup, account) = Self::usual_pushed(telegram, model, owner);
+        let path = setup.webhook_socket(telegram);
+        (setup, account, path)
+    }
+
+    fn usual_pushed(telegram: &Telegram, model: &Model, owner: i64) -> (Self, Account) {
         let mut setup = Self::new();
         setup.model(model, Wire::Anthropic);
         let account = setup.bot(telegram, "main", TOKEN, Updates::Webhook);
         setup.section("access", &format!("owners = [{owner}]"));
-        setup.webhook(telegram);
         (setup, account)
     }
 
@@ -211,6 +223,26 @@ impl Setup {
         telegram.route(Address::Tcp(([127, 0, 0, 1], port).into()), Some(TELEGRAM_SOURCE));
         telegram.time_scale(0.05);
         self
+    }
+
+    /// The webhook on a unix socket, whose peer is the user of the tests, and the stand-in's way to it. The folder is open
+    /// to the programs' group.
+    pub fn webhook_socket(&mut self, telegram: &Telegram) -> PathBuf {
+        let folder = self.folder.path().join("run");
+        fs::create_dir(&folder).expect("make the socket's folder");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).expect("mode");
+        give(&folder);
+        let (path, user) = (folder.join("webhook.sock"), rustix::process::geteuid().as_raw());
+        self.section(
+            "webhook",
+            &format!(
+                "listen = \"unix:{}\"\nfrom = \"tunnel\"\npublic_url = \"https://bot.example.com\"\npeer = \"{user}\"",
+                path.display()
+            ),
+        );
+        telegram.route(Address::Unix(path.clone()), Some(TELEGRAM_SOURCE));
+        telegram.time_scale(0.05);
+        path
     }
 
     /// The webhook's port.

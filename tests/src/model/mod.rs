@@ -34,6 +34,8 @@ pub struct Request {
     pub bytes: usize,
     /// The body.
     pub body: Value,
+    /// The key that came with it.
+    pub key: String,
     /// HTTP status of the answer; 0 when the connection was cut or left hanging.
     pub status: u16,
 }
@@ -46,6 +48,7 @@ pub(crate) struct Core {
     violations: Mutex<Vec<String>>,
     changes: watch::Sender<u64>,
     latency: Mutex<Duration>,
+    keys: Mutex<Option<Vec<String>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,6 +75,7 @@ impl Model {
             violations: Mutex::default(),
             changes: watch::Sender::new(0),
             latency: Mutex::default(),
+            keys: Mutex::default(),
         });
         let server = tokio::spawn(server::serve(listener, core.clone()));
         Self { core, address, server }
@@ -96,6 +100,11 @@ impl Model {
     /// Waits this long before each answer.
     pub fn latency(&self, time: Duration) {
         *lock(&self.core.latency) = time;
+    }
+
+    /// Only these keys are good from now on; others get 401. Before, every key is.
+    pub fn keys(&self, keys: &[&str]) {
+        *lock(&self.core.keys) = Some(keys.iter().map(|key| (*key).to_owned()).collect());
     }
 
     /// Every request so far.

@@ -42,10 +42,19 @@ async fn answer(core: Arc<Core>, request: http::Request<Incoming>) -> Result<Res
     let headers = request.headers().iter().map(|(name, value)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     });
-    let headers = headers.collect();
+    let headers: std::collections::HashMap<String, String> = headers.collect();
+    let bearer = || headers.get("authorization")?.strip_prefix("Bearer ");
+    let key = headers.get("x-api-key").map(String::as_str).or_else(bearer).unwrap_or_default().to_owned();
+    let known = lock(&core.keys).as_ref().is_none_or(|keys| keys.contains(&key));
     let wire = match request.uri().path() {
         path if path.ends_with("/messages") => Wire::Anthropic,
         path if path.ends_with("/chat/completions") => Wire::Openai,
+        path if path.ends_with("/models") && known => {
+            return Ok(json_answer(200, None, &serde_json::json!({"data": []})));
+        }
+        path if path.ends_with("/models") => {
+            return Ok(json_answer(401, None, &error_body(true, "authentication_error", "no such key")));
+        }
         _ => return Ok(json_answer(404, None, &error_body(true, "not_found_error", "no such path"))),
     };
     let bytes = match request.into_body().collect().await {
@@ -55,13 +64,16 @@ async fn answer(core: Arc<Core>, request: http::Request<Incoming>) -> Result<Res
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let ask = Ask::read(wire, &body);
     lock(&core.violations).extend(ask.violations.iter().cloned());
-    let act = choose(&core, &ask);
+    let act = match known {
+        true => choose(&core, &ask),
+        false => Act::Status(401, "authentication_error", None),
+    };
     let status = match &act {
         Act::Status(status, ..) => *status,
         Act::Hang => 0,
         _ => 200,
     };
-    lock(&core.journal).push(Request { wire, path, headers, bytes: bytes.len(), body, status });
+    lock(&core.journal).push(Request { wire, path, headers, key, bytes: bytes.len(), body, status });
     core.changes.send_modify(|count| *count += 1);
     let latency = *lock(&core.latency);
     if !latency.is_zero() {

@@ -20,23 +20,25 @@ pub struct Refusal {
     pub description: String,
     /// Seconds to wait.
     pub retry_after: Option<u64>,
+    /// The supergroup that the chat became.
+    pub migrate_to: Option<i64>,
 }
 
 impl Refusal {
     /// A 400 with the server's prefix.
     pub fn bad(description: impl std::fmt::Display) -> Self {
-        Self { code: 400, description: format!("Bad Request: {description}"), retry_after: None }
+        Self::new(400, &format!("Bad Request: {description}"))
     }
 
     /// Any other code, description as it stands.
     pub fn new(code: u16, description: &str) -> Self {
-        Self { code, description: description.into(), retry_after: None }
+        Self { code, description: description.into(), retry_after: None, migrate_to: None }
     }
 
     /// A 429.
     pub fn flood(seconds: u64) -> Self {
         let description = format!("Too Many Requests: retry after {seconds}");
-        Self { code: 429, description, retry_after: Some(seconds) }
+        Self { retry_after: Some(seconds), ..Self::new(429, &description) }
     }
 }
 
@@ -105,6 +107,10 @@ fn text<'a>(p: &'a Parameters, name: &str) -> &'a str {
 
 fn open_chat<'a>(bot: &'a mut Bot, p: &Parameters) -> Result<&'a mut Chat, Refusal> {
     let chat = bot.chats.get_mut(&number(p, "chat_id")).ok_or(Refusal::bad("chat not found"))?;
+    if let Some(id) = chat.became {
+        let why = Refusal::bad("group chat was upgraded to a supergroup chat");
+        return Err(Refusal { migrate_to: Some(id), ..why });
+    }
     match chat.closed {
         Some(why) => Err(Refusal::new(403, why)),
         None => Ok(chat),

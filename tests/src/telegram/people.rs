@@ -220,6 +220,23 @@ impl Person {
         self.account.update(Queue::Other("my_chat_member", self.chat_id()), "my_chat_member", body);
     }
 
+    /// Makes the group a supergroup with this id, which is below -1000000000000. The bot is told in both, unless the
+    /// updates are lost; the old id is closed. Gives the person in the supergroup.
+    pub fn upgrades(&self, id: i64, told: bool) -> Self {
+        let group = self.account.group(id, self.chat["title"].as_str().unwrap_or_default());
+        let (old, new) = (self.chat_id(), self.in_group(&group));
+        if told {
+            self.sends(Map::from_iter([("migrate_to_chat_id".to_owned(), json!(id))]));
+            new.sends(Map::from_iter([("migrate_from_chat_id".to_owned(), json!(old))]));
+        }
+        self.account.core.with(&self.account.token, |bot| {
+            if let Some(chat) = bot.chats.get_mut(&old) {
+                chat.became = Some(id);
+            }
+        });
+        new
+    }
+
     /// Waits for the bot's next message in this chat that no test has looked at.
     pub async fn hears(&self) -> Sent {
         let chat = self.chat_id();

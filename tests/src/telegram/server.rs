@@ -136,6 +136,9 @@ fn refusal(why: &Refusal) -> Response<Full<Bytes>> {
     if let Some(seconds) = why.retry_after {
         body["parameters"] = json!({"retry_after": seconds});
     }
+    if let Some(id) = why.migrate_to {
+        body["parameters"] = json!({"migrate_to_chat_id": id});
+    }
     json_answer(why.code, why.retry_after, &body)
 }
 

@@ -58,6 +58,8 @@ pub struct Chat {
     pub drafts: Vec<(i64, String)>,
     /// Why the bot may not write here; the 403's description.
     pub closed: Option<&'static str>,
+    /// The supergroup that it became.
+    pub became: Option<i64>,
     /// How often the bot showed that it is typing.
     pub typing: usize,
     next_message: i64,
@@ -156,6 +158,7 @@ impl Bot {
             unseen: VecDeque::new(),
             drafts: Vec::new(),
             closed: None,
+            became: None,
             typing: 0,
             next_message: 1,
         })

@@ -162,8 +162,6 @@ pub(super) fn common() -> Rules {
 /// The gateway. `paths`: under systemd its doors are socket paths, so it may make and connect unix sockets.
 pub(super) fn gateway(paths: bool) -> Rules {
     let mut rules = serving();
-    // The calling thread steps back behind the others.
-    rules.insert(libc::SYS_setpriority, vec![rule([eq(0, u64::from(libc::PRIO_PROCESS)), eq(1, 0)])]);
     if paths {
         rules.insert(libc::SYS_socket, vec![rule([eq(0, AF_UNIX as u64)])]);
         rules.insert(libc::SYS_connect, Vec::new());

@@ -5,7 +5,7 @@ use std::{fs, ops::Range, process::ExitCode};
 
 use anyhow::Context;
 use clap::Subcommand;
-use openclaw_wire::config::{Config, ConfigError};
+use openclaw_wire::config::{Config, ConfigError, without_values};
 use serde::Serialize;
 
 use super::{fault, place::Place};
@@ -82,7 +82,7 @@ pub fn check(text: &str) -> Vec<Mistake> {
         };
         let span = error.span();
         let line = span.as_ref().map(|span| line_at(&rest, span.start) + 1);
-        mistakes.push(Mistake { line, message: error.message().trim().to_owned() });
+        mistakes.push(Mistake { line, message: without_values(error.message().trim()) });
         let Some(blanked) = span.and_then(|span| blank(&rest, span)) else { break };
         rest = blanked;
     }

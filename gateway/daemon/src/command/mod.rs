@@ -14,6 +14,8 @@ pub mod run;
 pub mod chat;
 pub mod pair;
 pub mod webhook;
+pub mod keys;
+pub mod privacy;
 pub mod freeze;
 pub mod letters;
 pub mod status;
@@ -21,6 +23,7 @@ pub mod usage;
 pub mod doctor;
 pub mod config;
 pub mod skills;
+pub mod security;
 
 use place::Place;
 
@@ -55,6 +58,11 @@ enum Verb {
     /// Register, look at or remove the bot's webhook at Telegram
     #[command(subcommand)]
     Webhook(webhook::WebhookVerb),
+    /// List, add, rotate, retire or test keys; they go straight to egress
+    #[command(subcommand)]
+    Keys(keys::KeysVerb),
+    /// What each far end gets to see
+    Privacy(JsonArgs),
     /// How the appliance is doing
     Status(status::StatusArgs),
     /// What was spent today and this month, by model, chat, skill and key, and the limits
@@ -68,9 +76,12 @@ enum Verb {
     Unfreeze,
     /// What is wrong, why it matters, and the command that mends it
     Doctor(JsonArgs),
-    /// What skills may do: check a folder before you trust it
+    /// Skills: what each may do, switch them, run one, look at what ran
     #[command(subcommand)]
     Skills(skills::SkillsVerb),
+    /// Attack the jails of this machine, to see that they hold
+    #[command(subcommand)]
+    Security(security::SecurityVerb),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -130,6 +141,8 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Chat(args) => chat::chat(&args, place),
         Verb::Pair(args) => pair::pair(place, args.json).map(done),
         Verb::Webhook(verb) => webhook::webhook(&verb, place).map(done),
+        Verb::Keys(verb) => keys::keys(&verb, place),
+        Verb::Privacy(args) => privacy::privacy(place, args.json).map(done),
         Verb::DeadLetters(verb) => letters::letters(&verb, place).map(done),
         Verb::Freeze => freeze::freeze(place, true).map(done),
         Verb::Unfreeze => freeze::freeze(place, false).map(done),
@@ -137,6 +150,7 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Usage(args) => usage::usage(place, args.json).map(done),
         Verb::Doctor(args) => doctor::doctor(place, args.json),
         Verb::Skills(verb) => skills::skills(&verb, place),
+        Verb::Security(verb) => security::security(&verb, place),
         Verb::Config(verb) => config::config(&verb, place),
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use openclaw_wire::facts::FACTS;
+use openclaw_wire::{config::Config, facts::FACTS};
 
 use super::fault::Fault;
 
@@ -49,9 +49,10 @@ impl Place {
         self.state.join(&FACTS.state.operator_socket)
     }
 
-    /// The key file.
+    /// The key file: as the configuration names it, if it can be read, else the one in the state folder.
     pub fn keys(&self) -> PathBuf {
-        self.state.join(&FACTS.state.keys)
+        let configured = Config::read(&self.config).ok().and_then(|config| config.keys.file);
+        configured.unwrap_or_else(|| self.state.join(&FACTS.state.keys))
     }
 }
 

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use openclaw_wire::{admin::Problem, egress::Refusal};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
+use zeroize::Zeroizing;
 
 use super::fault::{Fault, NOT_RUNNING};
 
@@ -71,6 +72,19 @@ impl Socket {
         self.bytes(self.send(method, path, body).await?).await.map(drop)
     }
 
+    /// Asks with bytes that are not JSON, such as a key; they are wiped afterwards.
+    pub async fn ask_raw<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Zeroizing<Vec<u8>>,
+    ) -> anyhow::Result<T> {
+        let bytes = self.bytes(self.exchange(method, path, Bytes::from_owner(body)).await?).await?;
+        serde_json::from_slice(&bytes).with_context(|| {
+            format!("read the answer of the {} to {path}: are both of one release?", self.who)
+        })
+    }
+
     /// Asks; the answer comes in pieces. An answer that is not a success is an error already.
     pub async fn send(
         &self,
@@ -78,22 +92,26 @@ impl Socket {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> anyhow::Result<Response<Incoming>> {
+        let body = match body {
+            Some(body) => serde_json::to_vec(body).context("encode a request")?,
+            None => Vec::new(),
+        };
+        self.exchange(method, path, body.into()).await
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Response<Incoming>> {
         let stream = UnixStream::connect(&self.path).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .with_context(|| format!("speak HTTP with the {}", self.who))?;
         // It ends by itself when the answer has been read or dropped.
         tokio::spawn(connection);
-        let body = match body {
-            Some(body) => serde_json::to_vec(body).context("encode a request")?,
-            None => Vec::new(),
-        };
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "openclaw")
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))
+            .body(Full::new(body))
             .context("build a request")?;
         let answer =
             sender.send_request(request).await.with_context(|| format!("ask the {} for {path}", self.who))?;

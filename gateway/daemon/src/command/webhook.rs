@@ -146,7 +146,7 @@ fn describe(info: &Info) -> String {
 }
 
 /// The bot that was named, or the only one there is to mean.
-fn chosen(named: Option<&BotName>, config: &Config) -> Result<BotName, Fault> {
+pub fn chosen(named: Option<&BotName>, config: &Config) -> Result<BotName, Fault> {
     if let Some(name) = named {
         return Ok(name.clone());
     }

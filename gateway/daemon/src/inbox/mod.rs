@@ -2,6 +2,8 @@
 //! id; its text is erased as soon as it is dealt with, the ids stay for two days so that a late copy is recognised.
 //! It never looks at what a message says.
 
+pub mod starts;
+
 use openclaw_wire::id::{BotName, ChatId};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -15,7 +17,7 @@ CREATE TABLE inbox (
     topic INTEGER NOT NULL,
     received INTEGER NOT NULL,              -- unix seconds
     state TEXT NOT NULL DEFAULT 'waiting',  -- waiting, done, dead
-    tries INTEGER NOT NULL DEFAULT 0,       -- starts after which it was not done
+    tries INTEGER NOT NULL DEFAULT 0,       -- tries that may have failed
     problem TEXT,                           -- why it is dead
     body BLOB NOT NULL                      -- the update; empty once done
 );
@@ -51,7 +53,7 @@ pub struct Row {
     pub lane: Lane,
     /// The update as it came.
     pub body: Vec<u8>,
-    /// How often it was started without being finished.
+    /// How often it was tried and not finished.
     pub tries: u32,
 }
 
@@ -94,11 +96,24 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     })
 }
 
-/// Counts a start that did not end. Called at start for the first of each lane, and after a failed turn.
+/// Counts a try: before a turn that may end the process, and after one that failed.
 pub fn tried(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<u32> {
     transaction
         .prepare_cached("UPDATE inbox SET tries = tries + 1 WHERE id = ?1 RETURNING tries")?
         .query_row([id], |row| row.get(0))
+}
+
+/// Takes the last try back: it waits for a person.
+pub fn not_tried(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    transaction.prepare_cached("UPDATE inbox SET tries = max(tries - 1, 0) WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// Whether anything waits up to this row.
+pub fn left(connection: &Connection, last: i64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox WHERE state = 'waiting' AND id <= ?1)")?
+        .query_row([last], |row| row.get(0))
 }
 
 /// Dealt with: the text goes, the ids stay.
@@ -114,6 +129,14 @@ pub fn dead(transaction: &Transaction<'_>, id: i64, problem: &str) -> rusqlite::
     transaction
         .prepare_cached("UPDATE inbox SET state = 'dead', problem = ?2 WHERE id = ?1 AND state = 'waiting'")?
         .execute(params![id, problem])?;
+    Ok(())
+}
+
+/// A group became a supergroup: what is kept of it belongs there now.
+pub fn follow(transaction: &Transaction<'_>, from: i64, to: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE inbox SET chat = ?2 WHERE chat = ?1 AND state IN ('waiting', 'dead')")?
+        .execute([from, to])?;
     Ok(())
 }
 

@@ -2,23 +2,27 @@
 //! cost anything: peer and source address, throttle, secret header, size, body within its time, JSON.
 //! It never answers with a body: Telegram would execute a `method` that it finds there.
 
+mod digest;
 mod source;
 mod throttle;
 mod half_open;
 mod scrub;
+mod secrets;
 mod webhook;
 mod poll;
 
-use std::{collections::HashMap, future::Future};
+use std::future::Future;
 
 use bytes::Bytes;
 use openclaw_wire::id::BotName;
 
 use crate::telegram::update::Update;
 
+pub use digest::Digest;
 pub use poll::{PollState, poll};
+pub use secrets::{Secrets, Told};
 pub use source::Source;
-pub use webhook::{Gate, Listener, Secrets, serve};
+pub use webhook::{Gate, Listener, serve};
 
 /// What passed every check of this module. Only this module makes one.
 #[derive(Debug)]
@@ -57,6 +61,3 @@ pub trait Inbox: Send + Sync + 'static {
     /// Stores one batch: one update of a webhook, or what one poll brought.
     fn accept(&self, batch: Vec<Verified<Incoming>>) -> impl Future<Output = Result<(), NotStored>> + Send;
 }
-
-/// SHA-256 of each bot's webhook secret.
-type Digests = HashMap<BotName, [u8; 32]>;

@@ -1,5 +1,6 @@
 //! Where a request comes from. Only the tunnel's own connection may speak for somebody else, by one header; every
-//! other forwarding header is ignored, whoever sends it (incidents 19, 39).
+//! other forwarding header is ignored, whoever sends it (incidents 19, 39). On a unix socket the tunnel is known by its
+//! user, which the kernel tells.
 
 use std::net::IpAddr;
 
@@ -17,6 +18,8 @@ pub struct Source {
     pub from: From,
     /// Telegram's published ranges.
     pub ranges: Vec<IpNet>,
+    /// Users whose processes may connect to a unix socket: our own, and the tunnel's.
+    pub users: Vec<u32>,
 }
 
 /// The other end of a connection.
@@ -24,17 +27,18 @@ pub struct Source {
 pub enum Peer {
     /// A TCP address.
     Tcp(IpAddr),
-    /// A process on this machine that may open our socket file.
-    Unix,
+    /// A process of this user that may open our socket file (`SO_PEERCRED`, taken when it connected).
+    Unix(u32),
 }
 
 impl Source {
     /// The sender's address if it is one of Telegram's; `None` is a refusal.
     pub fn check(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let address = match (self.from, peer) {
+            (_, Peer::Unix(user)) if !self.knows(user) => return None,
             (From::Direct, Peer::Tcp(address)) => address,
             // Nobody but openclaw-front has a direct unix socket, and it will say the address in its own way.
-            (From::Direct, Peer::Unix) => return None,
+            (From::Direct, Peer::Unix(_)) => return None,
             (From::Tunnel, Peer::Tcp(address)) if !address.is_loopback() => return None,
             (From::Tunnel, _) => {
                 let mut values = headers.get_all(CONNECTING_IP).iter();
@@ -44,6 +48,11 @@ impl Source {
         };
         let address = address.to_canonical();
         self.ranges.iter().any(|range| range.contains(&address)).then_some(address)
+    }
+
+    /// Whether processes of this user may connect to our socket file.
+    pub fn knows(&self, user: u32) -> bool {
+        self.users.contains(&user)
     }
 }
 
@@ -64,12 +73,16 @@ mod tests {
 
     #[test]
     fn only_telegrams_ranges_and_only_the_tunnel_speaks_for_others() {
-        let source = |from| Source { from, ranges: FACTS.telegram.ranges.clone() };
+        let source = |from| Source { from, ranges: FACTS.telegram.ranges.clone(), users: vec![1000, 1001] };
         let local = Peer::Tcp([127, 0, 0, 1].into());
         let check = |from, peer, lines: &[_]| source(from).check(peer, &headers(lines)).is_some();
 
         assert!(check(From::Tunnel, local, &[("cf-connecting-ip", "149.154.160.1")]));
-        assert!(check(From::Tunnel, Peer::Unix, &[("cf-connecting-ip", "91.108.7.255")]));
+        for (user, known) in [(1000, true), (1001, true), (0, false), (65_534, false)] {
+            let peer = Peer::Unix(user);
+            assert_eq!(check(From::Tunnel, peer, &[("cf-connecting-ip", "91.108.7.255")]), known, "{user}");
+            assert!(!check(From::Direct, peer, &[("cf-connecting-ip", "91.108.7.255")]), "{user}");
+        }
         assert!(check(From::Direct, Peer::Tcp([91, 108, 4, 1].into()), &[]));
         for (name, value) in [
             ("cf-connecting-ip", "91.108.8.0"),

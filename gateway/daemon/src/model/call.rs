@@ -11,7 +11,7 @@ use openclaw_wire::{config::Api, egress::ModelRoute, spend::CHAT};
 use tokio::time::timeout;
 
 use super::{
-    Models, anthropic,
+    Event, Models, anthropic,
     draft::Draft,
     fault::{Fault, Kind, plain},
     message::{Part, Prompt, Stop, ToolChoice, Usage},
@@ -19,6 +19,7 @@ use super::{
     reading::{self, Reading},
     retry::Advice,
     wire::{Reader, Show},
+    written::{self, Held},
 };
 use crate::egress::collect;
 
@@ -36,11 +37,17 @@ pub struct Patience {
     pub first_byte: Duration,
     /// Between two chunks.
     pub idle: Duration,
+    /// For which a model that could not answer is asked after the others.
+    pub rest: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { first_byte: Duration::from_secs(120), idle: Duration::from_secs(60) }
+        Self {
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+            rest: Duration::from_secs(30),
+        }
     }
 }
 
@@ -74,7 +81,12 @@ pub(super) async fn once(
     if !response.status().is_success() {
         return Err(Fault { request: request_id, ..not_a_success(response, patience).await });
     }
-    let result = read(response.into_body(), &mut *reader, patience, show).await;
+    let mut held = (route.api == Api::Openai && may_call(prompt)).then(Held::default);
+    let mut pass = |event: Event<'_>| match &mut held {
+        Some(held) => held.pass(event, show),
+        None => show(event),
+    };
+    let result = read(response.into_body(), &mut *reader, patience, &mut pass).await;
     // A try that brought nothing is not estimated: the server may not have begun.
     if result.is_ok() || !reader.draft().is_empty() {
         *spent += reader.draft().settle(sent);
@@ -82,6 +94,12 @@ pub(super) async fn once(
     let answer = result.and_then(|()| std::mem::take::<Draft>(reader.draft()).finish());
     let (parts, stop) =
         answer.map_err(|fault| Fault { status: Some(status), request: request_id, ..fault })?;
+    if let Some(mut held) = held {
+        if let Some(parts) = written::recover(&parts, stop, prompt) {
+            return Ok(Reply { parts, stop: Stop::ToolCalls });
+        }
+        held.release(show);
+    }
     Ok(if may_call(prompt) { Reply { parts, stop } } else { words_alone(parts, stop) })
 }
 

@@ -68,6 +68,12 @@ impl Kind {
         !matches!(self, Kind::Cancelled | Kind::Refused | Kind::Prompt)
     }
 
+    /// Whether the next prompt would most likely meet the same at this model.
+    pub(super) fn is_the_models(self) -> bool {
+        use Kind::{Auth, Busy, NoKey, NoSuchModel, Quota, Server, Timeout, Unreachable};
+        matches!(self, Auth | Busy | NoKey | NoSuchModel | Quota | Server | Timeout | Unreachable)
+    }
+
     /// Whether only the operator can mend it: tell them, even when another model answered.
     pub fn for_operator(self) -> bool {
         use Kind::{Auth, Blocked, NoKey, NoSuchModel, NotPriced, Quota, Rejected};

@@ -10,9 +10,11 @@ mod openai;
 mod pairs;
 pub mod reading;
 mod rehearsal;
+mod rest;
 mod retry;
 pub mod sse;
 mod wire;
+mod written;
 
 use std::{
     collections::HashMap,
@@ -28,6 +30,7 @@ use fault::Fault;
 pub use fault::{Failure, Kind, ModelError};
 use message::{Part, Prompt, Source, Stop, ToolCall, Turn, Usage};
 use openai::Dialect;
+use rest::Rests;
 
 use crate::egress::{Egress, EgressError};
 
@@ -100,6 +103,7 @@ struct Known {
     routes: Option<Arc<[ModelRoute]>>,
     at: Option<Instant>,
     dialects: HashMap<ModelName, Dialect>,
+    rests: Rests,
 }
 
 impl Models {
@@ -134,8 +138,8 @@ impl Models {
         Ok(list)
     }
 
-    /// Asks the chosen model, or the first; then the others in their order, if it can't answer. An unknown choice
-    /// counts as none. The rehearsal model answers only if it was chosen, is configured, or nothing else is.
+    /// Asks the chosen model, or the first; then the others in their order, if it can't answer; those that rest after a
+    /// failure come last. An unknown choice counts as none. The rehearsal model answers only if it was chosen, is configured, or nothing else is.
     ///
     /// `on_event` is called as the answer streams. It must not block. Dropping the future, or `cancel`, ends the
     /// provider's work as well.
@@ -166,7 +170,7 @@ impl Models {
         })?;
         let mut usage = Usage::default();
         let mut failures = Vec::new();
-        for route in in_order(&routes, choice) {
+        for route in self.rested_first(in_order(&routes, choice)) {
             if route.api == Api::Rehearsal {
                 let reply = rehearsal::answer(prompt, &mut *on_event).await;
                 return Ok(answer(&route, reply, usage, failures));
@@ -179,8 +183,12 @@ impl Models {
                 continue;
             }
             match self.ask_one(&route, prompt, &mut usage, on_event).await {
-                Ok(reply) => return Ok(answer(&route, reply, usage, failures)),
+                Ok(reply) => {
+                    self.lock().rests.answered(&route.name);
+                    return Ok(answer(&route, reply, usage, failures));
+                }
                 Err(failure) => {
+                    self.lock().rests.failed(&route.name, failure.kind, Instant::now(), self.patience.rest);
                     let goes_on = failure.kind.moves_on();
                     failures.push(failure);
                     if !goes_on {
@@ -190,6 +198,12 @@ impl Models {
             }
         }
         Err(ModelError::new(failures, usage))
+    }
+
+    fn rested_first(&self, mut routes: Vec<ModelRoute>) -> Vec<ModelRoute> {
+        let (known, now) = (self.lock(), Instant::now());
+        routes.sort_by_key(|route| known.rests.rests(&route.name, now)); // Stable: else the order stays.
+        routes
     }
 
     /// Asks one model until it answers or is not to be asked again.
@@ -270,19 +284,7 @@ impl Models {
             }
         };
         match (self.egress.status().await, old) {
-            (Ok(status), old) => {
-                let routes: Arc<[ModelRoute]> = status.models.into();
-                let mut known = self.lock();
-                // Another server may stand behind a name now.
-                known.dialects.retain(|name, _| {
-                    let find =
-                        |routes: &[ModelRoute]| routes.iter().find(|route| route.name == *name).cloned();
-                    find(&routes) == old.as_deref().and_then(find)
-                });
-                known.routes = Some(routes.clone());
-                known.at = Some(Instant::now());
-                Ok(routes)
-            }
+            (Ok(status), _) => Ok(self.learn(status.models)),
             (Err(error), Some(old)) => {
                 tracing::warn!(%error, "egress does not tell its models; the list of before is used");
                 self.lock().at = Some(Instant::now());
@@ -290,6 +292,21 @@ impl Models {
             }
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Takes over what egress told.
+    pub fn learn(&self, models: Vec<ModelRoute>) -> Arc<[ModelRoute]> {
+        let routes: Arc<[ModelRoute]> = models.into();
+        let mut known = self.lock();
+        let old = known.routes.clone();
+        // Another server may stand behind a name now.
+        known.dialects.retain(|name, _| {
+            let find = |routes: &[ModelRoute]| routes.iter().find(|route| route.name == *name).cloned();
+            find(&routes) == old.as_deref().and_then(find)
+        });
+        known.routes = Some(routes.clone());
+        known.at = Some(Instant::now());
+        routes
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -31,6 +31,7 @@ pub(super) fn route() -> ModelRoute {
         model: "rehearsal".into(),
         max_output: 4096,
         host: "offline".into(),
+        via: None,
         problem: None,
     }
 }

@@ -117,6 +117,7 @@ pub(super) mod tests {
             model: "model-1".into(),
             max_output: 1000,
             host: host.into(),
+            via: None,
             problem: None,
         }
     }

@@ -1,8 +1,9 @@
-//! What a chat sees while its turn runs: "typing", and the answer as it grows. Nothing here is durable, nothing here is
-//! needed: what fails is left out. The answer itself is a row of the outbox, sent when the turn ends.
+//! What a chat sees while its turn runs: "typing", and the answer as it grows. Nothing here is needed: what fails is
+//! left out. The answer itself is a row of the outbox, sent when the turn ends.
 //!
 //! In private chats the growing answer is a draft (`sendMessageDraft`, gone by itself after 30 s). Elsewhere it is a
-//! message that is edited; the row then edits it a last time.
+//! message that is edited; the row then edits it a last time. That message is the one thing here that is recorded, so
+//! that the answer finds it after a crash too ([`super::shown`]).
 
 use std::{
     sync::{
@@ -22,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     markup::markdown,
     rows::GENERAL,
-    sender::{Key, Sender, Shared},
+    sender::{Key, Sender, Shared, now},
+    shown::{self, Shown},
     split::{MESSAGE, split},
 };
 use crate::telegram::method::{
@@ -77,26 +79,31 @@ pub type Links = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// What is shown of one turn. Ends with it: dropped, nothing more is shown.
 pub struct Live {
     text: Arc<Mutex<String>>,
+    message: Arc<Mutex<Shown>>,
     stop: CancellationToken,
-    task: Option<JoinHandle<Option<i64>>>,
+    task: Option<JoinHandle<()>>,
     draft: i64,
 }
 
-impl Sender {
-    /// Begins to show a turn. `reply_to` is the message that the answer replies to.
-    pub fn live(&self, bot: BotName, chat: ChatId, topic: Option<i64>, reply_to: Option<i64>) -> Live {
-        self.live_with(bot, chat, topic, reply_to, Arc::new(|_: &str| true))
-    }
+/// The answer that is shown.
+pub struct Growing {
+    /// Row of the inbox that it answers.
+    pub answers: i64,
+    /// Topic of a forum, or none.
+    pub topic: Option<i64>,
+    /// The message that it replies to.
+    pub reply_to: Option<i64>,
+    /// What an earlier try at it has left in the chat.
+    pub shown: Shown,
+    /// Which addresses in it may be clickable.
+    pub links: Links,
+}
 
-    /// Like [`Sender::live`]; only addresses that `links` allows are clickable.
-    pub fn live_with(
-        &self,
-        bot: BotName,
-        chat: ChatId,
-        topic: Option<i64>,
-        reply_to: Option<i64>,
-        links: Links,
-    ) -> Live {
+impl Sender {
+    /// Begins to show a turn.
+    pub fn live(&self, bot: BotName, chat: ChatId, growing: Growing) -> Live {
+        let Growing { answers, topic, reply_to, shown, links } = growing;
+        let message = Arc::new(Mutex::new(shown));
         let text = Arc::new(Mutex::new(String::new()));
         let stop = self.shared.stop.child_token();
         let draft = next_draft();
@@ -110,12 +117,14 @@ impl Sender {
             text: text.clone(),
             shown: String::new(),
             shown_at: Instant::now(),
-            message: None,
-            showing: true,
+            answers,
+            message: message.clone(),
+            // Beside one that may be there, another would be one too many.
+            showing: shown != Shown::Perhaps,
             typing: true,
         };
         let task = self.shared.tasks.spawn(screen.run(stop.clone()));
-        Live { text, stop, task: Some(task), draft }
+        Live { text, message, stop, task: Some(task), draft }
     }
 }
 
@@ -146,11 +155,13 @@ impl Live {
     }
 
     /// Shows nothing more, and waits for what is under way, so that no draft comes after the answer. Gives the message
-    /// that the answer must edit, if one is shown.
-    pub async fn finish(mut self) -> Option<i64> {
+    /// that the answer must edit.
+    pub async fn finish(mut self) -> Shown {
         self.stop.cancel();
-        let task = self.task.take()?;
-        timeout(LAST_CALL, task).await.ok()?.ok()?
+        if let Some(task) = self.task.take() {
+            let _ = timeout(LAST_CALL, task).await;
+        }
+        *self.message.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,13 +182,14 @@ struct Screen {
     /// The text that was shown last.
     shown: String,
     shown_at: Instant,
-    message: Option<i64>,
+    answers: i64,
+    message: Arc<Mutex<Shown>>,
     showing: bool,
     typing: bool,
 }
 
 impl Screen {
-    async fn run(mut self, stop: CancellationToken) -> Option<i64> {
+    async fn run(mut self, stop: CancellationToken) {
         let tempo = self.shared.limits.tempo;
         let start = Instant::now();
         let (mut type_at, mut show_at) = (start + tempo.typing_after, start + tempo.text_after);
@@ -199,7 +211,6 @@ impl Screen {
                 show_at = Instant::now() + self.show().await;
             }
         }
-        self.message
     }
 
     /// Gives the time until the next one.
@@ -257,7 +268,9 @@ impl Screen {
                 every.max(retry_after)
             }
             // A first message of which nobody knows whether it is there must not come twice.
-            Err(ApiError::Server { .. } | ApiError::Network { .. }) if private || self.message.is_some() => {
+            Err(ApiError::Server { .. } | ApiError::Network { .. })
+                if private || matches!(self.message(), Shown::As(_)) =>
+            {
                 every * 4
             }
             Err(error) => {
@@ -283,13 +296,13 @@ impl Screen {
         self.call(&draft).await.map(|_| true)
     }
 
-    async fn edit(&mut self, html: &str) -> Result<bool, ApiError> {
+    async fn edit(&self, html: &str) -> Result<bool, ApiError> {
         // What waits for this chat was said before and comes before.
-        let overtakes = self.message.is_none() && self.shared.is_busy(&self.key);
+        let overtakes = self.message() == Shown::No && self.shared.is_busy(&self.key);
         if overtakes || !self.shared.pacer.try_take(&self.key.bot, self.key.chat, SPARE, Instant::now()) {
             return Ok(false);
         }
-        if let Some(message_id) = self.message {
+        if let Shown::As(message_id) = self.message() {
             let edit = EditMessageText {
                 chat_id: self.key.chat,
                 message_id,
@@ -314,8 +327,36 @@ impl Screen {
                 .map(|message_id| ReplyParameters { message_id, allow_sending_without_reply: true }),
             reply_markup: None,
         };
-        self.message = Some(self.call(&send).await?.message_id);
-        Ok(true)
+        if !self.note(Shown::Perhaps).await {
+            return Ok(false);
+        }
+        match self.call(&send).await {
+            Ok(sent) => {
+                self.note(Shown::As(sent.message_id)).await;
+                Ok(true)
+            }
+            Err(error) => {
+                if !error.may_be_done() {
+                    self.note(Shown::No).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn message(&self) -> Shown {
+        *self.message.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what is known of the message, on the disk first. `false` when the disk did not take it; then only what was
+    /// seen to happen is kept.
+    async fn note(&self, shown: Shown) -> bool {
+        let (answers, at) = (self.answers, now());
+        let stored = self.shared.store.write(move |t| shown::note(t, answers, shown, at)).await.is_ok();
+        if stored || shown != Shown::Perhaps {
+            *self.message.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        }
+        stored
     }
 
     async fn call<M: Method>(&self, method: &M) -> Result<M::Output, ApiError> {

@@ -12,6 +12,7 @@ pub mod pace;
 pub mod sender;
 mod deliver;
 pub mod live;
+pub mod shown;
 
 pub use rows::{MIGRATION, Outgoing, enqueue};
 pub use sender::{Event, Limits, Sender};

@@ -63,6 +63,8 @@ pub struct Outgoing {
     pub buttons: Option<InlineKeyboard>,
     /// The message whose text becomes the first part; if it is gone, the part is sent instead.
     pub edit: Option<i64>,
+    /// Its beginning may have been delivered already: the first part is marked.
+    pub repeat: bool,
 }
 
 /// Send or edit.
@@ -134,8 +136,8 @@ pub fn enqueue(transaction: &Transaction<'_>, message: &Outgoing, now: i64) -> r
         )?
         .query_row(params![message.bot.as_str(), message.chat.0], |row| row.get(0))?;
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO outbox (bot, chat, topic, answers, created, kind, body, state)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO outbox (bot, chat, topic, answers, created, kind, body, state, repeat)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     let topic = message.topic.filter(|topic| *topic != GENERAL);
     let last = parts.len().saturating_sub(1);
@@ -152,7 +154,8 @@ pub fn enqueue(transaction: &Transaction<'_>, message: &Outgoing, now: i64) -> r
         // Nothing of this chat is ahead of it: it is sent as soon as this is committed, without a second commit.
         let state = if at == 0 && !busy { "sending" } else { "queued" };
         let (bot, chat) = (message.bot.as_str(), message.chat.0);
-        insert.execute(params![bot, chat, topic, message.answers, now, kind, json(&body), state])?;
+        let repeat = message.repeat && at == 0;
+        insert.execute(params![bot, chat, topic, message.answers, now, kind, json(&body), state, repeat])?;
         ids.push(transaction.last_insert_rowid());
     }
     Ok(ids)
@@ -369,6 +372,7 @@ mod tests {
             reply_to: Some(9),
             buttons: Some(InlineKeyboard::default()),
             edit: None,
+            repeat: false,
         }
     }
 

@@ -18,6 +18,14 @@ CREATE TABLE question (
 );
 ";
 
+/// The messages that ask, so that one which can't be delivered is known.
+pub const MIGRATION_MESSAGES: &str = "
+ALTER TABLE question ADD COLUMN first_message INTEGER;  -- rows of the outbox
+ALTER TABLE question ADD COLUMN last_message INTEGER;
+ALTER TABLE question ADD COLUMN problem TEXT;           -- why the owner was never asked
+CREATE INDEX question_message ON question (first_message) WHERE answer IS NULL;
+";
+
 /// How long the owner has to answer, in seconds.
 pub const PATIENCE: i64 = 600;
 
@@ -52,6 +60,8 @@ pub enum Standing {
     },
     /// Answered, or expired, which is a no.
     Answered(Approval),
+    /// The owner was never asked, and why.
+    Undelivered(String),
 }
 
 /// Where a question is shown.
@@ -78,6 +88,33 @@ pub fn open(
         )?
         .execute(params![id, call, question.digest, place.bot, place.chat, now + PATIENCE])?;
     Ok(())
+}
+
+/// Notes which rows of the outbox show a question, the first and the last of them.
+pub fn shown_by(transaction: &Transaction<'_>, id: &str, rows: &[i64]) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE question SET first_message = ?2, last_message = ?3 WHERE id = ?1")?
+        .execute(params![id, rows.first(), rows.last()])?;
+    Ok(())
+}
+
+/// These rows of the outbox were given up: questions that they show are answered with no. Gives the calls.
+pub fn undelivered(
+    transaction: &Transaction<'_>,
+    rows: &[i64],
+    problem: &str,
+) -> rusqlite::Result<Vec<String>> {
+    let mut update = transaction.prepare_cached(
+        "UPDATE question SET answer = 'no', problem = ?2
+         WHERE answer IS NULL AND first_message <= ?1 AND last_message >= ?1 RETURNING call",
+    )?;
+    let mut calls = Vec::new();
+    for row in rows {
+        for call in update.query_map(params![row, problem], |found| found.get(0))? {
+            calls.push(call?);
+        }
+    }
+    Ok(calls)
 }
 
 /// Records the owner's answer: once, in time, in the place where it was asked. Gives the call that it is about.
@@ -112,10 +149,13 @@ pub fn withdraw(transaction: &Transaction<'_>, calls: &str) -> rusqlite::Result<
 /// How the question about a call stands; `None` when it was never asked.
 pub fn standing(connection: &Connection, call: &str, now: i64) -> rusqlite::Result<Option<Standing>> {
     connection
-        .prepare_cached("SELECT id, digest, expires, answer FROM question WHERE call = ?1")?
+        .prepare_cached("SELECT id, digest, expires, answer, problem FROM question WHERE call = ?1")?
         .query_row([call], |row| {
             let (id, digest, expires, answer): (String, String, i64, Option<String>) =
                 (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            if let Some(problem) = row.get(4)? {
+                return Ok(Standing::Undelivered(problem));
+            }
             Ok(match answer {
                 None if expires > now => Standing::Open { id, expires },
                 answer => Standing::Answered(Approval { digest, yes: answer.as_deref() == Some("yes") }),
@@ -133,12 +173,15 @@ pub fn forget(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize
 mod tests {
     use rusqlite::Connection;
 
-    use super::{PATIENCE, Place, Question, Standing, answer, open, standing, withdraw};
+    use super::{
+        PATIENCE, Place, Question, Standing, answer, open, shown_by, standing, undelivered, withdraw,
+    };
 
     #[test]
     fn a_question_is_answered_once_in_time_and_in_its_place() {
         let mut connection = Connection::open_in_memory().expect("open");
         connection.execute_batch(super::MIGRATION).expect("migrate");
+        connection.execute_batch(super::MIGRATION_MESSAGES).expect("migrate");
         let transaction = connection.transaction().expect("begin");
         let (here, there) = (Place { bot: "a", chat: 5 }, Place { bot: "a", chat: 6 });
         let question = Question { text: "t".into(), digest: "d".into() };
@@ -166,6 +209,7 @@ mod tests {
     fn a_question_whose_turn_is_over_can_no_longer_be_answered() {
         let mut connection = Connection::open_in_memory().expect("open");
         connection.execute_batch(super::MIGRATION).expect("migrate");
+        connection.execute_batch(super::MIGRATION_MESSAGES).expect("migrate");
         let transaction = connection.transaction().expect("begin");
         let here = Place { bot: "a", chat: 5 };
         let question = Question { text: "t".into(), digest: "d".into() };
@@ -175,5 +219,30 @@ mod tests {
         withdraw(&transaction, "7-").expect("withdraw");
         assert_eq!(answer(&transaction, "q1", here, true, 1).expect("answer"), None);
         assert_eq!(answer(&transaction, "q2", here, true, 1).expect("answer").as_deref(), Some("77-abc"));
+    }
+
+    #[test]
+    fn a_question_that_never_arrived_is_a_no_with_its_reason() {
+        let mut connection = Connection::open_in_memory().expect("open");
+        connection.execute_batch(super::MIGRATION).expect("migrate");
+        connection.execute_batch(super::MIGRATION_MESSAGES).expect("migrate");
+        let transaction = connection.transaction().expect("begin");
+        let here = Place { bot: "a", chat: 5 };
+        let question = Question { text: "t".into(), digest: "d".into() };
+        for (id, call, rows) in [("q1", "c1", vec![7, 8, 9]), ("q2", "c2", vec![10]), ("q3", "c3", vec![])] {
+            open(&transaction, id, call, &question, here, 0).expect("open");
+            shown_by(&transaction, id, &rows).expect("shown");
+        }
+        assert_eq!(undelivered(&transaction, &[6, 11], "why").expect("none"), Vec::<String>::new());
+        assert_eq!(undelivered(&transaction, &[8, 9], "gone").expect("one"), ["c1"]);
+        let state = |call| standing(&transaction, call, 1).expect("standing");
+        assert_eq!(state("c1"), Some(Standing::Undelivered("gone".into())));
+        assert!(
+            matches!(state("c2"), Some(Standing::Open { .. }))
+                && matches!(state("c3"), Some(Standing::Open { .. }))
+        );
+        assert_eq!(answer(&transaction, "q1", here, true, 1).expect("answer"), None, "too late");
+        assert!(answer(&transaction, "q2", here, true, 1).expect("answer").is_some());
+        assert_eq!(undelivered(&transaction, &[10], "gone").expect("answered"), Vec::<String>::new());
     }
 }

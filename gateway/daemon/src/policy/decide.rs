@@ -19,6 +19,8 @@ const QUESTION: usize = 3000;
 pub enum Principal {
     /// The owner, on a paired channel.
     Owner,
+    /// The operator, who typed the call with its arguments at the admin socket.
+    Operator,
     /// Somebody on the allowlist.
     Person(UserId),
 }
@@ -96,6 +98,10 @@ pub enum Denial {
 /// Decides. `approval` is the owner's answer to an earlier [`Question`], if there was one.
 pub fn decide(proposal: &Proposal<'_>, approval: Option<&Approval>) -> Decision {
     let tool = proposal.tool.name.as_str().to_owned();
+    // What was typed needs no question: it is the answer.
+    if proposal.principal == Principal::Operator {
+        return Decision::Allow(grant(proposal));
+    }
     if proposal.tool.effect == Effect::Read && proposal.principal == Principal::Owner {
         return Decision::Allow(grant(proposal));
     }
@@ -130,7 +136,7 @@ fn grant(proposal: &Proposal<'_>) -> Grant {
 /// Text and digest of a call: who, which program (by digest), which tool, which arguments, which occasion.
 fn question(proposal: &Proposal<'_>) -> Question {
     let who = match proposal.principal {
-        Principal::Owner => "you".to_owned(),
+        Principal::Owner | Principal::Operator => "you".to_owned(),
         Principal::Person(user) => format!("user {user}"),
     };
     let effect = serde_json::to_value(proposal.tool.effect).ok().and_then(|v| v.as_str().map(str::to_owned));

@@ -1,5 +1,5 @@
 //! The bots, as egress tells them: digests of their webhook secrets for the gate, polling for those without a webhook,
-//! their names and command menu. Asked again now and then, because egress may have been restarted with another key.
+//! their names and command menu. Egress answers as soon as it has news: keys are exchanged while we serve.
 
 use std::{
     collections::HashMap,
@@ -13,16 +13,19 @@ use tracing::{info, warn};
 
 use crate::{
     egress::Egress,
-    ingress::{self, PollState, Secrets},
+    ingress::{self, Digest, PollState, Secrets, Told},
+    model::Models,
     session::{BotIdentity, Command},
     telegram::method::{ApiError, BotCommand, GetMe, SetMyCommands, call_within},
     turn::Engine,
 };
 
-/// How often egress is asked again.
-const AGAIN: Duration = Duration::from_secs(30);
-/// Between tries while it has not answered yet: it starts at the same time as we do.
+/// Between tries after egress did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+/// After the first failure while it has not answered yet, as it starts at the same time as we do; doubled each time.
 const SOON: Duration = Duration::from_millis(20);
+/// The longest pause until it has answered.
+const LONGEST: Duration = Duration::from_secs(5);
 /// For Telegram to introduce a bot.
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -36,30 +39,49 @@ pub fn problems(polls: &Polls) -> Vec<String> {
     with.collect()
 }
 
-/// Keeps gate, polling and names up to date until `stop`.
+/// Keeps gate, polling, names and models up to date until `stop`. Asking for news of a version tells egress that we work
+/// by it.
 pub async fn keep(
     egress: Egress,
     engine: Arc<Engine>,
+    models: Models,
     secrets: Arc<Secrets>,
     polls: Arc<Polls>,
     stop: CancellationToken,
 ) {
-    let mut known = false;
+    let (mut known, mut soon): (Option<u64>, _) = (None, SOON);
     loop {
-        let pause = match egress.status().await {
+        let told = tokio::select! {
+            told = egress.news(known) => told,
+            bot = secrets.renewed() => {
+                match egress.renewed(&bot).await {
+                    Ok(()) => secrets.told(&bot),
+                    Err(error) => {
+                        warn!(%error, %bot, "egress was not told that its new webhook secret is in use");
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+                continue;
+            }
+            () = stop.cancelled() => return,
+        };
+        let pause = match told {
             Ok(status) => {
-                known = true;
-                secrets.set(status.bots.iter().filter_map(digest).collect());
+                known = Some(status.version);
+                secrets.set(status.bots.iter().filter_map(digests).collect());
+                models.learn(status.models);
                 for bot in status.bots.into_iter().filter(|bot| bot.problem.is_none()) {
                     take_up(&egress, &engine, &polls, bot, &stop);
                 }
-                AGAIN
+                continue;
             }
             Err(error) => {
-                if known {
+                let pause = if known.is_some() { AGAIN } else { soon };
+                if known.is_some() || soon == LONGEST {
                     warn!(%error, "egress does not tell its bots");
                 }
-                if known { AGAIN } else { SOON }
+                soon = longer(soon);
+                pause
             }
         };
         tokio::select! {
@@ -69,20 +91,21 @@ pub async fn keep(
     }
 }
 
+fn longer(pause: Duration) -> Duration {
+    (2 * pause).min(LONGEST)
+}
+
 /// Only bots with a webhook have a digest at the gate: a polled bot has no path.
-fn digest(bot: &BotRoute) -> Option<(BotName, [u8; 32])> {
+fn digests(bot: &BotRoute) -> Option<(BotName, Told)> {
     if bot.updates != Updates::Webhook {
         return None;
     }
-    let hex = bot.webhook_secret_sha256.as_bytes();
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some((bot.name.clone(), bytes))
+    let newest = Digest::from_hex(&bot.webhook_secret_sha256)?;
+    let previous = bot.webhook_previous.as_ref();
+    let previous = previous.and_then(|previous| {
+        Some((Digest::from_hex(&previous.sha256)?, Duration::from_secs(previous.seconds)))
+    });
+    Some((bot.name.clone(), Told { newest, previous }))
 }
 
 /// Starts what a bot needs, once.
@@ -135,5 +158,22 @@ async fn introduce(api: &Arc<Egress>, engine: &Engine, bot: &BotName) {
     match call_within(&**api, bot, &SetMyCommands { commands: &commands }, WITHIN).await {
         Ok(_) | Err(ApiError::NotModified) => {}
         Err(error) => info!(%bot, %error, "the command menu was not set"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{LONGEST, SOON, longer};
+
+    #[test]
+    fn an_egress_that_never_answers_is_asked_ever_more_rarely() {
+        let pauses: Vec<Duration> =
+            std::iter::successors(Some(SOON), |pause| Some(longer(*pause))).take(20).collect();
+        assert!(pauses.windows(2).all(|two| two[1] > two[0] || two[1] == LONGEST), "{pauses:?}");
+        assert_eq!(pauses.last(), Some(&LONGEST));
+        // A start takes well under two seconds: until then hardly anything is lost.
+        assert!(pauses.iter().take(6).sum::<Duration>() < Duration::from_secs(2), "{pauses:?}");
     }
 }

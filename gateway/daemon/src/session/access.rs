@@ -62,9 +62,25 @@ impl Access {
         Self { owners, people: ids(&config.people), groups }
     }
 
+    /// With groups that became supergroups: what is configured for the old id holds for the new one, unless that is
+    /// configured too.
+    pub fn moved(mut self, moved: &[(ChatId, ChatId)]) -> Self {
+        for (from, to) in moved {
+            if let (Some(people), false) = (self.groups.get(from).cloned(), self.groups.contains_key(to)) {
+                self.groups.insert(*to, people);
+            }
+        }
+        self
+    }
+
     /// Whether this is an owner.
     pub fn is_owner(&self, user: UserId) -> bool {
         self.owners.contains(&user)
+    }
+
+    /// Whether this is a listed group.
+    pub fn lists(&self, group: ChatId) -> bool {
+        self.groups.contains_key(&group)
     }
 
     /// The owners, whose private chats have their own ids.
@@ -212,6 +228,23 @@ mod tests {
         assert!(admit(FRIEND, group(GROUP), reply).is_ok());
         let other = json!({ "reply_to_message": { "from": { "id": 98, "is_bot": true }, "text": "before" } });
         assert_eq!(admit(FRIEND, group(GROUP), other), Err(Refusal::NotAddressed));
+    }
+
+    #[test]
+    fn a_group_that_became_a_supergroup_keeps_its_people_and_lends_them_to_nobody_else() {
+        let moved = [(ChatId(GROUP), ChatId(-1_000_500)), (ChatId(-200), ChatId(-1_000_600))];
+        let access = access().moved(&moved);
+        assert!(access.lists(ChatId(-1_000_500)) && access.lists(ChatId(GROUP)));
+        assert!(!access.lists(ChatId(-1_000_600)), "the old one was not listed");
+        let text = format!(
+            "[[access.group]]\nchat = {GROUP}\npeople = [{FRIEND}]\n[[access.group]]\nchat = -1000500\npeople = []"
+        );
+        let config = Config::parse(&text, "t".as_ref()).expect("config");
+        let access = Access::new(&config.access, []).moved(&moved);
+        assert!(
+            access.groups[&ChatId(-1_000_500)].is_empty(),
+            "what the operator wrote of the new one holds"
+        );
     }
 
     #[test]

@@ -73,6 +73,12 @@ impl Command {
         matches!(self, Self::Stop | Self::Freeze)
     }
 
+    /// Whether a text begins with a command that names a bot, whichever.
+    pub fn addressed(text: &str) -> bool {
+        let word = text.split_whitespace().next().filter(|_| !text.starts_with(char::is_whitespace));
+        word.and_then(|word| word.strip_prefix('/')).is_some_and(|word| word.contains('@'))
+    }
+
     /// The command at the start of a text, and the words behind it. `/word@bot` counts when it names this bot.
     pub fn parse<'a>(text: &'a str, username: Option<&str>) -> Option<(Self, &'a str)> {
         let rest = text.strip_prefix('/')?;
@@ -117,6 +123,10 @@ mod tests {
         assert_eq!(parse("/stop@US_bot now"), Some((Command::Stop, "now")));
         for text in ["/stop@other", "stop", " /stop", "/stopp", "/", "", "/stop/x"] {
             assert_eq!(parse(text), None, "{text}");
+        }
+        assert!(Command::addressed("/stop@other now") && Command::addressed("/x@"));
+        for text in ["/stop", " /stop@us_bot", "a@b", "/stop at@home", ""] {
+            assert!(!Command::addressed(text), "{text}");
         }
     }
 }

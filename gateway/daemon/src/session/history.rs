@@ -92,6 +92,14 @@ pub fn open(transaction: &Transaction<'_>, bot: &str, chat: i64, topic: i64) -> 
     }
 }
 
+/// A group became a supergroup: its sessions go on there, but for topics that have one already.
+pub fn follow(transaction: &Transaction<'_>, from: i64, to: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE OR IGNORE session SET chat = ?2 WHERE chat = ?1")?
+        .execute([from, to])?;
+    Ok(())
+}
+
 /// The session of a chat, if there is one.
 pub fn find(connection: &Connection, bot: &str, chat: i64, topic: i64) -> rusqlite::Result<Option<Session>> {
     connection

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod command;
 pub mod pairing;
+pub mod moved;
 pub mod history;
 
 pub use access::{Access, Admission, BotIdentity, Refusal};

@@ -1,6 +1,7 @@
 //! Tool calls as rows: `started` before anything runs, finished with its result. After a crash the row says whether a
 //! call may have happened.
 
+use openclaw_wire::admin::SkillCall;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 /// The stage's table.
@@ -15,6 +16,11 @@ CREATE TABLE call (
     result TEXT                             -- what the model was told, as JSON; NULL until finished
 );
 CREATE INDEX call_inbox ON call (inbox);
+";
+
+/// Calls that were stopped half way are told from those that a crash ended.
+pub const MIGRATION_STOPPED: &str = "
+ALTER TABLE call ADD COLUMN stopped INTEGER;            -- unix seconds; it may have happened
 ";
 
 /// What is known of a call.
@@ -44,11 +50,46 @@ pub fn start(
 }
 
 /// Records the result.
-pub fn finish(transaction: &Transaction<'_>, id: &str, result: &str, now: i64) -> rusqlite::Result<()> {
+pub fn finish(
+    transaction: &Transaction<'_>,
+    id: &str,
+    result: &str,
+    failed: bool,
+    now: i64,
+) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("UPDATE call SET finished = ?2, result = ?3 WHERE id = ?1")?
-        .execute(params![id, now, result])?;
+        .prepare_cached("UPDATE call SET finished = ?2, result = ?3, failed = ?4 WHERE id = ?1")?
+        .execute(params![id, now, result, failed])?;
     Ok(())
+}
+
+/// The last calls, newest first, without anything that was said.
+pub fn recent(connection: &Connection, skill: Option<&str>, most: u32) -> rusqlite::Result<Vec<SkillCall>> {
+    connection
+        .prepare_cached(
+            "SELECT skill, tool, started, finished, failed FROM call WHERE ?1 IS NULL OR skill = ?1 \
+             ORDER BY started DESC, rowid DESC LIMIT ?2",
+        )?
+        .query_map(params![skill, most], |row| {
+            Ok(SkillCall {
+                skill: row.get(0)?,
+                tool: row.get(1)?,
+                started: row.get(2)?,
+                finished: row.get(3)?,
+                failed: row.get(4)?,
+            })
+        })?
+        .collect()
+}
+
+/// The turn of a message was stopped: what it had started and not finished may have happened. Gives the tools.
+pub fn stopped(transaction: &Transaction<'_>, inbox: i64, now: i64) -> rusqlite::Result<Vec<String>> {
+    transaction
+        .prepare_cached(
+            "UPDATE call SET stopped = ?2 WHERE inbox = ?1 AND finished IS NULL AND stopped IS NULL RETURNING tool",
+        )?
+        .query_map([inbox, now], |row| row.get(0))?
+        .collect()
 }
 
 /// What is known of a call.
@@ -81,18 +122,33 @@ pub fn expire(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize
 mod tests {
     use rusqlite::Connection;
 
-    use super::{State, finish, start, state};
+    use super::{State, finish, recent, start, state, stopped};
 
     #[test]
     fn a_call_starts_once_and_its_state_tells() {
         let mut connection = Connection::open_in_memory().expect("open");
         connection.execute_batch(super::MIGRATION).expect("migrate");
+        connection.execute_batch(crate::skill::standing::MIGRATION).expect("migrate");
+        connection.execute_batch(super::MIGRATION_STOPPED).expect("migrate");
         let transaction = connection.transaction().expect("begin");
         assert_eq!(state(&transaction, "c").expect("state"), State::New);
         assert!(start(&transaction, "c", 1, "s", "t", 0).expect("start"));
         assert_eq!(state(&transaction, "c").expect("state"), State::Started);
         assert!(!start(&transaction, "c", 1, "s", "t", 0).expect("start"), "a second start");
-        finish(&transaction, "c", "r", 1).expect("finish");
+        finish(&transaction, "c", "r", false, 1).expect("finish");
         assert_eq!(state(&transaction, "c").expect("state"), State::Finished("r".into()));
+        start(&transaction, "d", 1, "other", "t", 5).expect("start");
+        let ran = |skill| {
+            let calls = recent(&transaction, skill, 10).expect("calls").into_iter();
+            calls.map(|call| (call.skill, call.failed)).collect::<Vec<_>>()
+        };
+        assert_eq!(ran(None), [("other".to_owned(), None), ("s".to_owned(), Some(false))]);
+        assert_eq!(ran(Some("s")).len(), 1);
+        assert!(start(&transaction, "e", 1, "s", "u", 0).expect("start"));
+        let mut tools = stopped(&transaction, 1, 2).expect("stopped");
+        tools.sort();
+        assert_eq!(tools, ["t", "u"], "what is finished was not stopped");
+        assert_eq!(stopped(&transaction, 1, 3).expect("stopped"), Vec::<String>::new(), "once");
+        assert_eq!(state(&transaction, "e").expect("state"), State::Started, "it may have happened");
     }
 }

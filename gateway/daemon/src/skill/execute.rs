@@ -144,6 +144,7 @@ fn explain(tool: &str, reason: Failure, detail: &str) -> String {
         Failure::Cpu => "used more CPU time than its manifest allows and was stopped",
         Failure::Memory => "used more memory than its manifest allows and was stopped",
         Failure::Output => "wrote more output than its manifest allows and was stopped",
+        Failure::Disk => "wrote more to files than its manifest allows and was stopped",
         Failure::Forbidden => "tried something that its jail forbids and was stopped",
         Failure::Crashed => "ended with an error",
         Failure::Cancelled => "was stopped before it was done; it may have had an effect",

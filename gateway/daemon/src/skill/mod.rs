@@ -5,6 +5,7 @@ mod yaml;
 mod words;
 mod catalog;
 pub mod calls;
+pub mod standing;
 mod execute;
 
 pub use catalog::{Catalog, Found};

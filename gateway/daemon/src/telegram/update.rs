@@ -46,6 +46,13 @@ pub enum Kind {
         /// Where.
         chat: Chat,
     },
+    /// A group became a supergroup, which has another id.
+    Moved {
+        /// The group.
+        from: ChatId,
+        /// The supergroup.
+        to: ChatId,
+    },
     /// Anything else; by name, never by content.
     Other(String),
 }
@@ -54,7 +61,7 @@ impl Kind {
     /// Its name, for the log.
     pub fn name(&self) -> &str {
         match self {
-            Self::Message(_) => "message",
+            Self::Message(_) | Self::Moved { .. } => "message",
             Self::Edited(_) => "edited_message",
             Self::Callback(_) => "callback_query",
             Self::Stopped(_) => "stopped_message_generation",
@@ -124,6 +131,12 @@ pub struct Message {
     /// The message that is answered.
     #[serde(default)]
     pub reply_to_message: Option<Box<Quoted>>,
+    /// In a group's last message: the id under which it goes on.
+    #[serde(default)]
+    pub migrate_to_chat_id: Option<ChatId>,
+    /// In a supergroup's first message: the id that it had before.
+    #[serde(default)]
+    pub migrate_from_chat_id: Option<ChatId>,
     /// Present when the text was written by an inline bot.
     #[serde(default)]
     pub via_bot: Option<User>,
@@ -228,7 +241,13 @@ impl Update {
         let raw: Raw = serde_json::from_slice(bytes).map_err(|error| Malformed::Json(place(&error)))?;
         let id = raw.update_id.filter(|id| *id >= 0).ok_or(Malformed::Id)?;
         let kind = match raw {
-            Raw { message: Some(message), .. } => Kind::Message(message),
+            Raw { message: Some(message), .. } => {
+                match (message.migrate_from_chat_id, message.migrate_to_chat_id) {
+                    (Some(from), _) => Kind::Moved { from, to: message.chat.id },
+                    (None, Some(to)) => Kind::Moved { from: message.chat.id, to },
+                    (None, None) => Kind::Message(message),
+                }
+            }
             Raw { edited_message: Some(message), .. } => Kind::Edited(message),
             Raw { callback_query: Some(callback), .. } => Kind::Callback(callback),
             Raw { stopped_message_generation: Some(stopped), .. } => Kind::Stopped(stopped),
@@ -248,6 +267,7 @@ impl Update {
             Kind::Callback(callback) => callback.message.as_ref().map(|message| (message.chat.id, 0)),
             Kind::Stopped(stopped) => Some((stopped.chat.id, stopped.message_thread_id.unwrap_or(0))),
             Kind::Membership { chat } => Some((chat.id, 0)),
+            Kind::Moved { from, .. } => Some((*from, 0)),
             Kind::Other(_) => None,
         }
     }
@@ -344,6 +364,17 @@ mod tests {
         }
         assert_eq!(parse("{}"), Err(Malformed::Id));
         assert_eq!(parse(r#"{"update_id":-1}"#), Err(Malformed::Id));
+    }
+
+    #[test]
+    fn a_group_that_became_a_supergroup_says_so_from_both_ends() {
+        let moved = Kind::Moved { from: super::ChatId(-5), to: super::ChatId(-1005) };
+        for (chat, field, other) in [(-5, "migrate_to_chat_id", -1005), (-1005, "migrate_from_chat_id", -5)] {
+            let text = format!(
+                r#"{{"update_id":1,"message":{{"message_id":1,"date":1,"chat":{{"id":{chat},"type":"group"}},"{field}":{other}}}}}"#
+            );
+            assert_eq!(parse(&text).expect("good").kind, moved);
+        }
     }
 
     #[test]

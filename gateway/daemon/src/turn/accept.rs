@@ -41,6 +41,7 @@ impl Inbox for Arc<Engine> {
 
 impl Engine {
     async fn take_in(self: &Arc<Self>, known: Vec<(Lane, Update, Bytes)>) -> Result<(), StoreError> {
+        let _storing = self.bursts.enter();
         let (now, known) = (now(), Arc::new(known));
         let stored = Arc::clone(&known);
         let rows = self.store.write(move |tx| {
@@ -49,9 +50,9 @@ impl Engine {
             stored.iter().map(accept).collect::<rusqlite::Result<Vec<_>>>()
         });
         let rows = rows.await?;
-        for ((lane, update, _), row) in Arc::unwrap_or_clone(known).into_iter().zip(rows) {
+        for ((lane, update, body), row) in Arc::unwrap_or_clone(known).into_iter().zip(rows) {
             if let Some(row) = row {
-                self.route(lane, Item { row, update });
+                self.route(lane, Item { row, update, bytes: body.len() });
             }
         }
         Ok(())

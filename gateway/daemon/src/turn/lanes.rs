@@ -6,14 +6,17 @@ use std::{
 };
 
 use openclaw_wire::id::{BotName, ChatId};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Item;
 use crate::inbox::Lane;
 
-/// Updates that may wait in memory, over all lanes; each is at most a webhook body, usually 1 KiB. Past it the sender
-/// is asked to try again later.
+/// Updates that may wait in memory, over all lanes; usually of 1 KiB. Past it, or past [`BYTES`], the sender is asked to
+/// try again later.
 const WAITING: usize = 20_000;
+/// Bytes of all of them, as they came; parsed they take about as much.
+const BYTES: usize = 32 << 20;
 /// Lanes whose memory is kept while nothing happens.
 const IDLE: usize = 256;
 
@@ -27,6 +30,19 @@ pub struct Lanes {
 struct Inner {
     lanes: HashMap<Lane, State>,
     waiting: usize,
+    bytes: usize,
+}
+
+impl Inner {
+    fn counts(&mut self, item: &Item) {
+        self.waiting += 1;
+        self.bytes += item.bytes;
+    }
+
+    fn forgets(&mut self, item: &Item) {
+        self.waiting -= 1;
+        self.bytes -= item.bytes;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -36,19 +52,22 @@ struct State {
     stop: CancellationToken,
     /// The draft in which the running turn is shown.
     draft: Option<i64>,
+    /// What lets the running turn run, and its row; none while it waits for a person.
+    seat: Option<(i64, OwnedSemaphorePermit)>,
 }
 
 impl Lanes {
     /// Whether there is room for more.
     pub fn room(&self) -> bool {
-        self.lock().waiting < WAITING
+        let inner = self.lock();
+        inner.waiting < WAITING && inner.bytes < BYTES
     }
 
     /// Adds to a lane; `true` when the lane is new, so that somebody must start to work it off.
     #[must_use]
     pub fn push(&self, lane: &Lane, item: Item) -> bool {
         let mut inner = self.lock();
-        inner.waiting += 1;
+        inner.counts(&item);
         match inner.lanes.get_mut(lane) {
             Some(state) => {
                 state.queue.push_back(item);
@@ -75,7 +94,7 @@ impl Lanes {
         };
         (state.stop, state.draft) = (CancellationToken::new(), None);
         let stop = state.stop.clone();
-        inner.waiting -= 1;
+        inner.forgets(&item);
         Some((item, stop))
     }
 
@@ -88,7 +107,7 @@ impl Lanes {
                 taken.extend(state.queue.pop_front());
             }
         }
-        inner.waiting -= taken.len();
+        taken.iter().for_each(|item| inner.forgets(item));
         taken
     }
 
@@ -99,7 +118,12 @@ impl Lanes {
         let waiting =
             inner.lanes.get_mut(lane).and_then(|state| state.queue.iter_mut().find(|item| old(item)));
         match waiting {
-            Some(item) => Ok(std::mem::replace(item, new).row),
+            Some(item) => {
+                let bytes = new.bytes;
+                let old = std::mem::replace(item, new);
+                inner.bytes = inner.bytes + bytes - old.bytes;
+                Ok(old.row)
+            }
             None => Err(Box::new(new)),
         }
     }
@@ -107,11 +131,26 @@ impl Lanes {
     /// Puts items back to the head of their running lane, in their order.
     pub fn put_back(&self, lane: &Lane, items: Vec<Item>) {
         let mut inner = self.lock();
-        let count = items.len();
+        if !inner.lanes.contains_key(lane) {
+            return;
+        }
+        items.iter().for_each(|item| inner.counts(item));
         if let Some(state) = inner.lanes.get_mut(lane) {
             items.into_iter().rev().for_each(|item| state.queue.push_front(item));
-            inner.waiting += count;
         }
+    }
+
+    /// The turn of a lane may run.
+    pub fn sit(&self, lane: &Lane, row: i64, seat: OwnedSemaphorePermit) {
+        if let Some(state) = self.lock().lanes.get_mut(lane) {
+            state.seat = Some((row, seat));
+        }
+    }
+
+    /// It ended, or waits for a person: another one may run. Gives its row, if it had a seat.
+    pub fn stand(&self, lane: &Lane) -> Option<i64> {
+        let seat = self.lock().lanes.get_mut(lane)?.seat.take();
+        seat.map(|(row, _)| row)
     }
 
     /// The running turn of a lane is shown in this draft.
@@ -127,7 +166,7 @@ impl Lanes {
         let Some(state) = inner.lanes.get_mut(lane) else { return (false, Vec::new()) };
         state.stop.cancel();
         let dropped: Vec<_> = state.queue.drain(..).collect();
-        inner.waiting -= dropped.len();
+        dropped.iter().for_each(|item| inner.forgets(item));
         (true, dropped)
     }
 
@@ -139,6 +178,11 @@ impl Lanes {
         let shown =
             lanes.find(|(lane, state)| lane.bot == *bot && lane.chat == chat && state.draft == Some(draft));
         shown.inspect(|(_, state)| state.stop.cancel()).is_some()
+    }
+
+    /// Whether any lane of a chat has a turn.
+    pub fn is_at_work(&self, chat: ChatId) -> bool {
+        self.lock().lanes.keys().any(|lane| lane.chat == chat)
     }
 
     /// Stops every running turn.
@@ -161,7 +205,7 @@ impl Lanes {
 mod tests {
     use openclaw_wire::id::ChatId;
 
-    use super::{IDLE, Item, Lane, Lanes};
+    use super::{BYTES, IDLE, Item, Lane, Lanes, WAITING};
     use crate::telegram::update::{Kind, Update};
 
     fn lane(chat: i64) -> Lane {
@@ -169,7 +213,7 @@ mod tests {
     }
 
     fn item(row: i64) -> Item {
-        Item { row, update: Update { id: row, kind: Kind::Other(String::new()) } }
+        Item { row, update: Update { id: row, kind: Kind::Other(String::new()) }, bytes: 1000 }
     }
 
     fn rows(lanes: &Lanes, lane: &Lane) -> Vec<i64> {
@@ -192,6 +236,28 @@ mod tests {
         assert_eq!(rows(&lanes, &lane(2)), [3]);
         assert_eq!(lanes.depth(), (0, 0));
         assert!(lanes.push(&lane(1), item(5)), "a new lane");
+    }
+
+    #[test]
+    fn there_is_room_for_many_small_or_few_large_updates_and_again_when_they_are_gone() {
+        let (lanes, large) = (Lanes::default(), |row| Item { bytes: BYTES / 2, ..item(row) });
+        for row in 0..2 {
+            assert!(lanes.room());
+            let _ = lanes.push(&lane(1), large(row));
+        }
+        assert!(!lanes.room(), "two, but large ones");
+        let replaced = lanes.replace(&lane(1), |item| item.row == 1, item(2));
+        assert!(matches!(replaced, Ok(1)) && lanes.room(), "a small one in its place");
+        let (first, _) = lanes.next(&lane(1)).expect("first");
+        lanes.put_back(&lane(1), vec![first]);
+        lanes.put_back(&lane(9), vec![large(9)]);
+        let _ = (lanes.take_while(&lane(1), |item| item.row == 0), lanes.stop(&lane(1)));
+        assert_eq!((lanes.depth().1, lanes.lock().bytes), (0, 0));
+        for row in 0..WAITING as i64 {
+            assert!(lanes.room());
+            let _ = lanes.push(&lane(row), Item { bytes: 1, ..item(row) });
+        }
+        assert!(!lanes.room(), "small ones, but many");
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Engine {
                         return Ok(false);
                     };
                     match Update::parse(&row.body) {
-                        Ok(update) => engine.route(row.lane, Item { row: id, update }),
+                        Ok(update) => engine.route(row.lane, Item { row: id, update, bytes: row.body.len() }),
                         Err(error) => {
                             super::recover::give_up(&engine, &row.lane, id, &error.to_string()).await;
                         }

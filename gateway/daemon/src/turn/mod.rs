@@ -2,7 +2,11 @@
 //! this module keeps lanes apart, carries answers away, and picks up after a crash what was begun before it.
 
 mod accept;
+mod burst;
 mod lanes;
+mod careful;
+mod introduced;
+mod moved;
 mod words;
 mod vouched;
 mod conversation;
@@ -18,6 +22,7 @@ mod owner;
 mod money;
 mod terminal;
 mod letters;
+mod skills;
 
 use std::{
     collections::HashMap,
@@ -29,7 +34,7 @@ use std::{
 
 use openclaw_wire::{
     config::{Config, TERMINAL},
-    id::{BotName, ModelName, UserId},
+    id::{BotName, ModelName},
 };
 use tokio::{
     runtime::Handle,
@@ -61,6 +66,8 @@ pub struct Item {
     pub row: i64,
     /// What it says.
     pub update: Update,
+    /// Bytes in which it came.
+    pub bytes: usize,
 }
 
 /// Everything that a turn needs. One for the process.
@@ -87,12 +94,20 @@ pub struct Engine {
     bots: Mutex<HashMap<BotName, BotIdentity>>,
     guesses: Guesses,
     lanes: lanes::Lanes,
-    turns: Semaphore,
+    bursts: burst::Bursts,
+    /// Seats of turns that run; one for all while it is careful.
+    turns: Arc<Semaphore>,
+    careful: AtomicBool,
     frozen: AtomicBool,
+    moving: moved::Moving,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
     told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
+    /// Skills that are off.
+    switches: Mutex<skills::Switches>,
     /// Somebody answered a question.
     answered: Notify,
+    /// Telegram introduced a bot.
+    introduced: Notify,
     stopping: CancellationToken,
     /// Where turns run, whoever hands an update in.
     runtime: Handle,
@@ -123,11 +138,13 @@ pub struct Parts {
 impl Engine {
     /// Reads who paired and whether everything is frozen. Turns will run on the runtime that calls this. Nothing runs yet: see [`Engine::recover`].
     pub fn new(parts: Parts, stopping: CancellationToken) -> Result<Arc<Self>, StoreError> {
-        use crate::session::{history, pairing};
+        use crate::session::{history, moved as groups, pairing};
         let owners = parts.store.read(pairing::owners)?;
         let frozen = parts.store.read(history::frozen)?.is_some();
-        let access = Access::new(&parts.config.access, owners);
-        let turns = Semaphore::new(parts.config.turn.concurrent);
+        let moved = parts.store.read(groups::all)?;
+        let access = Access::new(&parts.config.access, owners).moved(&moved);
+        let switches = skills::Switches::read(&parts.store)?;
+        let turns = Arc::new(Semaphore::new(parts.config.turn.concurrent));
         Ok(Arc::new(Self {
             store: parts.store,
             api: parts.api,
@@ -141,10 +158,15 @@ impl Engine {
             bots: Mutex::default(),
             guesses: Guesses::default(),
             lanes: lanes::Lanes::default(),
+            bursts: burst::Bursts::default(),
             turns,
+            careful: AtomicBool::new(false),
             frozen: AtomicBool::new(frozen),
+            moving: moved::Moving::default(),
             told: Mutex::default(),
+            switches: Mutex::new(switches),
             answered: Notify::new(),
+            introduced: Notify::new(),
             stopping,
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
@@ -160,6 +182,7 @@ impl Engine {
     /// What Telegram says of a bot.
     pub fn set_identity(&self, bot: BotName, identity: BotIdentity) {
         self.bots.lock().unwrap_or_else(PoisonError::into_inner).insert(bot, identity);
+        self.introduced.notify_waiters();
     }
 
     /// What Telegram said of a bot, if it has.
@@ -183,14 +206,18 @@ impl Engine {
         self.frozen.load(Ordering::Relaxed)
     }
 
-    /// Adds an owner who has paired.
-    fn add_owner(&self, paired: Vec<UserId>) {
-        let access = Access::new(&self.config.access, paired);
-        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
-    }
-
     /// Sends a stored update to whoever deals with it: at once, or in its lane.
     fn route(self: &Arc<Self>, lane: Lane, item: Item) {
+        if self.unclear(&lane, &item) && self.may_be_urgent(&item) {
+            let engine = Arc::clone(self);
+            let held = async move {
+                if engine.until_introduced(&lane, &CancellationToken::new()).await {
+                    engine.route(lane, item);
+                }
+            };
+            self.tasks.spawn_on(held, &self.runtime);
+            return;
+        }
         if self.urgent(&lane, &item) {
             let engine = Arc::clone(self);
             self.tasks.spawn_on(async move { urgent::handle(&engine, &lane, item).await }, &self.runtime);
@@ -233,8 +260,19 @@ impl Engine {
             if self.stopping.is_cancelled() {
                 return; // It stays in the inbox; the next start takes it up.
             }
-            let Ok(_permit) = self.turns.acquire().await else { return };
-            walk::walk(&self, &lane, item, &stop).await;
+            if self.unclear(&lane, &item) && !self.until_introduced(&lane, &stop).await {
+                return;
+            }
+            if !self.until_moved(lane.chat).await {
+                return;
+            }
+            let Ok(seat) = Arc::clone(&self.turns).acquire_owned().await else { return };
+            self.lanes.sit(&lane, item.row, seat);
+            self.bursts.over().await;
+            if self.may_run(&lane, item.row).await {
+                walk::walk(&self, &lane, item, &stop).await;
+            }
+            self.lanes.stand(&lane);
         }
     }
 

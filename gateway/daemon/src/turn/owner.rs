@@ -60,6 +60,7 @@ pub fn notice(lane: &Lane, chat: i64, text: &str) -> Outgoing {
         reply_to: None,
         buttons: None,
         edit: None,
+        repeat: false,
     }
 }
 

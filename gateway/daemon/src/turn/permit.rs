@@ -53,20 +53,24 @@ pub async fn permit(
         owner_there: place.is_some(),
     };
     loop {
-        // Registered before the table is read, so that no answer falls between the two.
-        let answered = engine.answered.notified();
         let standing = engine.store.read(|connection| ask::standing(connection, call, now()))?;
-        let approval = match &standing {
-            Some(Standing::Open { expires, .. }) => {
-                let left = Duration::from_secs((*expires - now()).max(1).unsigned_abs());
-                // Somebody who comes back to the terminal sees what is still open.
-                let _ = tokio::time::timeout(left, answered).await;
+        let approval = match standing {
+            Some(Standing::Open { .. }) => {
+                let row = engine.leave_seat(lane).await;
+                let waited = until_answered(engine, call).await;
+                engine.come_back(lane, row).await;
+                waited?;
                 continue;
+            }
+            Some(Standing::Undelivered(problem)) => {
+                info!(call, problem, "denied a call: the owner can't be asked");
+                let why = format!("the owner has to approve it and could not be asked: {problem}");
+                return Ok(Permit::Denied(why));
             }
             Some(Standing::Answered(approval)) => Some(approval),
             None => None,
         };
-        match (decide(&proposal, approval), place) {
+        match (decide(&proposal, approval.as_ref()), place) {
             (Decision::Allow(grant), _) => return Ok(Permit::Granted(grant)),
             (Decision::Deny(denial), _) => {
                 info!(call, %denial, "policy denied a call");
@@ -75,6 +79,19 @@ pub async fn permit(
             (Decision::Ask(_), None) => return Ok(Permit::Denied("there is nobody to ask".into())),
             (Decision::Ask(question), Some(chat)) => open(engine, lane, reply, call, &question, chat).await?,
         }
+    }
+}
+
+/// Waits for a person, or until the question expires or can't be delivered.
+async fn until_answered(engine: &Engine, call: &str) -> Result<(), StoreError> {
+    loop {
+        // Registered before the table is read, so that no answer falls between the two.
+        let answered = engine.answered.notified();
+        let standing = engine.store.read(|connection| ask::standing(connection, call, now()))?;
+        let Some(Standing::Open { expires, .. }) = standing else { return Ok(()) };
+        let left = Duration::from_secs((expires - now()).max(1).unsigned_abs());
+        // Somebody who comes back to the terminal sees what is still open.
+        let _ = tokio::time::timeout(left, answered).await;
     }
 }
 
@@ -97,7 +114,10 @@ async fn open(
         store
             .write(move |tx| {
                 ask::open(tx, &id_, &call, &stored, Place { bot: bot.as_str(), chat }, now())?;
-                message.iter().try_for_each(|message| rows::enqueue(tx, message, now_ms()).map(drop))
+                message.iter().try_for_each(|message| {
+                    let rows = rows::enqueue(tx, message, now_ms())?;
+                    ask::shown_by(tx, &id_, &rows)
+                })
             })
             .await?;
         if !terminal {

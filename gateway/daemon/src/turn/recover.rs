@@ -1,7 +1,7 @@
 //! After a crash or a failure: what waits is taken up again, and what fails again and again goes to the dead letters,
 //! so that its chat goes on.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use openclaw_wire::id::UserId;
 use tokio::sync::mpsc;
@@ -11,49 +11,44 @@ use tracing::{info, warn};
 use super::{Engine, Item, TERMINAL, now, owner};
 use crate::{
     inbox::{self, Lane},
-    outbox::sender::Event,
+    outbox::{sender::Event, shown},
     policy::ask,
     skill::calls,
     store::StoreError,
     telegram::update::Update,
 };
 
-/// Starts that ended with the whole process gone, while a message was the first of its lane. The machine and the
-/// operator end processes too, so this is more patient than the limit for a turn that fails by itself.
-const CRASHES: u32 = 8;
 /// Pause before a turn that could not be stored is tried again; doubled each time.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Seconds after which the message that showed an unfinished answer is forgotten.
+const SHOWN_KEPT: i64 = 7 * 86_400;
 /// How often old rows are deleted.
 const TIDY: Duration = Duration::from_secs(3600);
 
 impl Engine {
     /// Takes up everything that waits in the inbox, in order. Once, at start.
     pub async fn recover(self: &Arc<Self>) -> Result<usize, StoreError> {
+        self.follow_all().await?;
         let rows = self.store.read(inbox::waiting)?;
-        let mut seen = HashSet::new();
-        let heads: Vec<i64> =
-            rows.iter().filter(|row| seen.insert(row.lane.clone())).map(|row| row.id).collect();
-        if !heads.is_empty() {
-            self.store
-                .write(move |tx| heads.iter().try_for_each(|row| inbox::tried(tx, *row).map(drop)))
-                .await?;
-        }
         let count = rows.len();
-        let mut seen = HashSet::new();
+        let seat = self.begin(rows.last().map(|row| row.id)).await?;
+        let mut urgent = Vec::new();
         for row in rows {
-            let first = seen.insert(row.lane.clone());
             if row.lane.bot.as_str() == TERMINAL {
                 self.settle(vec![row.id]).await; // Whoever asked is gone.
-            } else if first && row.tries >= CRASHES {
-                give_up(self, &row.lane, row.id, "the gateway ended each time while it was dealt with").await;
-            } else {
-                match Update::parse(&row.body) {
-                    Ok(update) => self.route(row.lane, Item { row: row.id, update }),
-                    Err(error) => give_up(self, &row.lane, row.id, &error.to_string()).await,
-                }
+                continue;
             }
+            let parsed = Update::parse(&row.body);
+            match parsed.map(|update| Item { row: row.id, update, bytes: row.body.len() }) {
+                Ok(item) if seat.is_some() && self.urgent(&row.lane, &item) => urgent.push((row.lane, item)),
+                Ok(item) => self.route(row.lane, item),
+                Err(error) => give_up(self, &row.lane, row.id, &error.to_string()).await,
+            }
+        }
+        if let Some(seat) = seat {
+            self.urgent_first(seat, urgent);
         }
         if count > 0 {
             info!(count, "took up what waited");
@@ -70,12 +65,19 @@ impl Engine {
             };
             let Some(event) = event else { return };
             let (bot, chat, text) = match event {
-                Event::Dead { bot, chat, problem, .. } => {
+                Event::Dead { bot, chat, problem, rows, .. } => {
+                    self.not_asked(rows, problem.clone()).await;
                     let text = format!("An answer to chat {chat} was given up: {problem}.");
                     (bot, chat, text)
                 }
                 // Without its token the bot can't tell anybody; the log and the status do.
-                Event::Paused { .. } | Event::Resumed { .. } | Event::Migrated { .. } => continue,
+                Event::Paused { .. } | Event::Resumed { .. } => continue,
+                Event::Migrated { bot, from, to } => {
+                    if let Err(error) = self.group_moved(&bot, from, to).await {
+                        warn!(%error, %from, %to, "could not follow a group");
+                    }
+                    continue;
+                }
             };
             // What can't be sent to the owner is not told to the owner in the same chat.
             if self.access().is_owner(UserId(chat.0)) {
@@ -88,6 +90,15 @@ impl Engine {
         }
     }
 
+    /// Questions that Telegram does not deliver wait for nobody.
+    async fn not_asked(&self, rows: Vec<i64>, problem: String) {
+        match self.store.write(move |tx| ask::undelivered(tx, &rows, &problem)).await {
+            Ok(calls) if calls.is_empty() => {}
+            Ok(_) => self.answered.notify_waiters(),
+            Err(error) => warn!(%error, "could not close a question that was not delivered; it expires"),
+        }
+    }
+
     /// Deletes what is no longer needed, for ever.
     pub async fn tidy(self: Arc<Self>) {
         loop {
@@ -95,6 +106,7 @@ impl Engine {
             let tidied = self
                 .store
                 .write(move |tx| {
+                    shown::prune(tx, (now - SHOWN_KEPT) * 1000)?;
                     Ok(inbox::forget(tx, now)? + ask::forget(tx, now)? + calls::expire(tx, now)?)
                 })
                 .await;
@@ -118,17 +130,13 @@ impl Engine {
 /// its lane's place, after a pause, or given up; the others are never lost with it.
 pub async fn failed(engine: &Arc<Engine>, lane: &Lane, mut items: Vec<Item>, stop: &CancellationToken) {
     let row = items[0].row;
-    let mut pause = PAUSE;
-    // While nothing can be written, the try can't be counted either: wait for the disk.
-    let tries = loop {
-        match engine.store.write(move |tx| inbox::tried(tx, row)).await {
-            Ok(tries) => break tries,
-            Err(error) => warn!(%error, row, "the disk does not take anything"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
-            () = engine.stopping.cancelled() => return,
-        }
+    // While it is careful it is counted before it runs, not here.
+    let tries = match engine.is_careful() {
+        true => 0,
+        false => match engine.count(row).await {
+            Some(tries) => tries,
+            None => return,
+        },
     };
     if stop.is_cancelled() {
         return engine.settle(items.iter().map(|item| item.row).collect()).await;
@@ -141,7 +149,7 @@ pub async fn failed(engine: &Arc<Engine>, lane: &Lane, mut items: Vec<Item>, sto
 }
 
 /// To the dead letters, and the owner is told.
-pub async fn give_up(engine: &Arc<Engine>, lane: &Lane, row: i64, problem: &str) {
+pub async fn give_up(engine: &Engine, lane: &Lane, row: i64, problem: &str) {
     warn!(row, bot = %lane.bot, chat = %lane.chat, problem, "given up: a dead letter");
     engine.terminal.dropped(row);
     let mut pause = PAUSE;

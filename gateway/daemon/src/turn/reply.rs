@@ -16,9 +16,10 @@ use crate::{
     inbox::Lane,
     model::Event,
     outbox::{
-        live::{Links, Live},
+        live::{Growing, Links, Live},
         markup,
         rows::Outgoing,
+        shown::Shown,
     },
     telegram::update::Message,
 };
@@ -34,7 +35,7 @@ pub struct Reply {
     reply_to: Option<i64>,
     live: Option<Live>,
     /// The message that was shown while the answer grew: the answer replaces its text.
-    shown: Option<i64>,
+    shown: Shown,
     /// Which addresses in it may be clickable.
     vouched: Arc<Vouched>,
     terminal: Option<mpsc::Sender<ChatEvent>>,
@@ -44,15 +45,22 @@ pub struct Reply {
 
 impl Reply {
     /// Of a turn: shows that something happens.
-    pub fn begin(engine: &Engine, lane: &Lane, row: i64, message: &Message, vouched: Vouched) -> Self {
+    pub fn begin(
+        engine: &Engine,
+        lane: &Lane,
+        row: i64,
+        message: &Message,
+        vouched: Vouched,
+        shown: Shown,
+    ) -> Self {
         let vouched = Arc::new(vouched);
         let links = Arc::clone(&vouched);
         let links: Links = Arc::new(move |address| links.allows(address));
         let reply_to = (lane.chat.0 < 0).then_some(message.message_id);
         let topic = (lane.topic != 0).then_some(lane.topic);
         let telegram = lane.bot.as_str() != TERMINAL;
-        let live =
-            telegram.then(|| engine.sender.live_with(lane.bot.clone(), lane.chat, topic, reply_to, links));
+        let growing = Growing { answers: row, topic, reply_to, shown, links };
+        let live = telegram.then(|| engine.sender.live(lane.bot.clone(), lane.chat, growing));
         if let Some(live) = &live {
             engine.lanes.shown_in(lane, live.draft_id());
         }
@@ -66,7 +74,7 @@ impl Reply {
             row,
             reply_to: None,
             live: None,
-            shown: None,
+            shown: Shown::No,
             vouched: Arc::default(),
             terminal: None,
             streamed: false.into(),
@@ -120,8 +128,8 @@ impl Reply {
     /// The rows that carry the answer. Nothing for the terminal, and nothing for an empty answer.
     pub fn outgoing(&self, text: &str) -> Option<Outgoing> {
         let text = match (text.trim(), self.shown) {
-            ("", None) => return None,
-            ("", Some(_)) => "(stopped)",
+            ("", Shown::As(_)) => "(stopped)",
+            ("", _) => return None,
             (text, _) => text,
         };
         if self.lane.bot.as_str() == TERMINAL {
@@ -135,8 +143,14 @@ impl Reply {
             text: markup::markdown(text, &|address| self.vouched.allows(address)),
             reply_to: self.reply_to,
             buttons: None,
-            edit: self.shown,
+            edit: if let Shown::As(message) = self.shown { Some(message) } else { None },
+            repeat: self.shown == Shown::Perhaps,
         })
+    }
+
+    /// Whether there is, or may be, a message that showed it while it grew.
+    pub fn was_shown(&self) -> bool {
+        self.shown != Shown::No
     }
 
     /// After the commit: the sender is woken, the terminal gets the end.

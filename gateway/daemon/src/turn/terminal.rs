@@ -60,7 +60,7 @@ impl Engine {
         let message = json!({ "message_id": id, "chat": { "id": 0, "type": "private" }, "text": text });
         let body = json!({ "update_id": id, "message": message }).to_string().into_bytes();
         let update = Update::parse(&body).map_err(|error| StoreError::Statement(error.to_string()))?;
-        let (engine, stored) = (Arc::clone(self), lane.clone());
+        let (engine, stored, bytes) = (Arc::clone(self), lane.clone(), body.len());
         // A task of its own, so that what is committed is also routed when the terminal goes away meanwhile.
         let storing = self.tasks.spawn(async move {
             let row = engine.store.write(move |tx| inbox::accept(tx, &stored, id, &body, now())).await?;
@@ -68,7 +68,7 @@ impl Engine {
                 StoreError::Statement("two messages at the same time; send it again".into())
             })?;
             let events = engine.terminal.listen(row);
-            engine.route(lane, Item { row, update });
+            engine.route(lane, Item { row, update, bytes });
             Ok(events)
         });
         storing.await.unwrap_or(Err(StoreError::Stopped))

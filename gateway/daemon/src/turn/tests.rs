@@ -1,6 +1,8 @@
 //! Turns with everything real but the far ends: the Bot API, egress (which knows no model, so that the rehearsal model
 //! answers) and the runner are scripted here.
 
+mod waiting;
+
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
@@ -72,6 +74,11 @@ struct World {
 
 impl World {
     async fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "tries = 2").await
+    }
+
+    /// With these lines of section `[turn]`.
+    async fn start_with(dir: &Path, turn: &str) -> Self {
         let migrations = [
             inbox::MIGRATION,
             session::pairing::MIGRATION,
@@ -79,6 +86,12 @@ impl World {
             policy::ask::MIGRATION,
             skill::calls::MIGRATION,
             outbox::rows::MIGRATION,
+            skill::standing::MIGRATION,
+            outbox::shown::MIGRATION,
+            inbox::starts::MIGRATION,
+            policy::ask::MIGRATION_MESSAGES,
+            skill::calls::MIGRATION_STOPPED,
+            session::moved::MIGRATION,
             spend::told::MIGRATION,
         ];
         let store = Store::open(&dir.join("db"), &migrations).expect("store");
@@ -88,7 +101,9 @@ impl World {
         let (events, _) = mpsc::channel(1);
         let sender = Sender::start(store.clone(), telegram.clone(), Limits::default(), events);
         let runs = Arc::new(AtomicUsize::new(0));
-        let config = format!("[access]\nowners = [{OWNER}]\npeople = [20]\n[turn]\ntries = 2\n");
+        let config = format!(
+            "[access]\nowners = [{OWNER}]\npeople = [20]\n[[access.group]]\nchat = -7\npeople = [{OWNER}]\n[turn]\n{turn}\n"
+        );
         let parts = Parts {
             config: Config::parse(&config, Path::new("t")).expect("config"),
             sender: sender.await.expect("sender"),
@@ -198,7 +213,8 @@ fn lane() -> Lane {
 }
 
 fn item(row: i64, update: &Value) -> Item {
-    Item { row, update: Update::parse(update.to_string().as_bytes()).expect("update") }
+    let text = update.to_string();
+    Item { row, update: Update::parse(text.as_bytes()).expect("update"), bytes: text.len() }
 }
 
 fn verified(update: &Value) -> Verified<Incoming> {

@@ -105,7 +105,7 @@ pub async fn think(
     }
     tokio::select! {
         biased;
-        () = stop.cancelled() => desk.stopped(),
+        () = stop.cancelled() => desk.stopped().await?,
         result = desk.until_words() => result?,
     }
     Ok(desk.thought)
@@ -172,7 +172,7 @@ impl Desk<'_> {
 
     /// One model call; its answer is pushed. `Err(None)` when the time is up.
     async fn ask(&mut self, last: bool) -> Result<Stop, Option<ModelError>> {
-        let tools = self.engine.catalog.tools().map(|tool| ToolSpec {
+        let tools = self.engine.tools().map(|tool| ToolSpec {
             name: tool.name.as_str().to_owned(),
             description: tool.description.clone(),
             schema: tool.arguments.clone(),
@@ -254,11 +254,9 @@ impl Desk<'_> {
         if let Some(invalid) = &call.invalid {
             return refuse(invalid.reason.clone());
         }
-        let Some(found) = self.engine.catalog.find(&call.name) else {
-            return refuse(format!(
-                "There is no tool of the name {:?}.",
-                call.name.chars().take(64).collect::<String>()
-            ));
+        let found = match self.engine.tool(&call.name) {
+            Ok(found) => found,
+            Err(why) => return refuse(why),
         };
         if let Err(error) = found.validate(&call.arguments) {
             return refuse(error);
@@ -319,8 +317,8 @@ impl Desk<'_> {
             is_error: output.is_error,
         };
         let stored = serde_json::to_string(&result).unwrap_or_default();
-        let at = now();
-        self.engine.store.write(move |tx| calls::finish(tx, &id, &stored, at)).await?;
+        let (at, failed) = (now(), output.is_error);
+        self.engine.store.write(move |tx| calls::finish(tx, &id, &stored, failed, at)).await?;
         Ok((result, label))
     }
 
@@ -376,11 +374,26 @@ impl Desk<'_> {
         self.say(outcome, text)
     }
 
-    fn stopped(&mut self) {
-        let text = "(The user stopped this answer.)".to_owned();
+    /// What had an effect and was cut off may have happened: chat, owner and model are told.
+    async fn stopped(&mut self) -> Result<(), StoreError> {
+        let row = self.row;
+        let tools = self.engine.store.write(move |tx| calls::stopped(tx, row, now())).await?;
+        let reads = |tool: &String| {
+            self.engine.catalog.find(tool).is_some_and(|found| found.tool.effect == Effect::Read)
+        };
+        let effects: Vec<String> = tools.into_iter().filter(|tool| !reads(tool)).collect();
+        let (mut said, mut text) = (String::new(), "(The user stopped this answer.)".to_owned());
+        if !effects.is_empty() {
+            warn!(row, tools = ?effects, "stopped while it ran: it may have happened");
+            said = format!("{} was stopped while it ran. It may have happened.", effects.join(", "));
+            text = format!("(The user stopped this answer. {said})");
+            if !self.engine.access().owners().any(|owner| owner.0 == self.lane.chat.0) {
+                super::owner::tell(self.engine, self.lane, format!("In chat {}: {said}", self.lane.chat))
+                    .await?;
+            }
+        }
         self.push(Turn::Assistant { source: None, parts: vec![Part::Text { text }] }, &[Label::model(false)]);
-        self.thought.outcome = "stopped";
-        self.thought.text = String::new();
+        self.say("stopped", said)
     }
 }
 

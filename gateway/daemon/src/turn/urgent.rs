@@ -31,7 +31,11 @@ impl Engine {
         match &item.update.kind {
             Kind::Message(message) => self.urgent_command(lane, message).is_some(),
             Kind::Edited(_) => false,
-            Kind::Callback(_) | Kind::Stopped(_) | Kind::Membership { .. } | Kind::Other(_) => true,
+            Kind::Callback(_)
+            | Kind::Stopped(_)
+            | Kind::Membership { .. }
+            | Kind::Moved { .. }
+            | Kind::Other(_) => true,
         }
     }
 
@@ -60,6 +64,13 @@ pub async fn handle(engine: &Arc<Engine>, lane: &Lane, item: Item) {
                 engine.settle(vec![item.row]).await;
                 Ok(())
             }
+            Kind::Moved { from, to } => match engine.group_moved(&lane.bot, *from, *to).await {
+                Ok(()) => {
+                    engine.settle(vec![item.row]).await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
             Kind::Edited(_) | Kind::Other(_) => {
                 engine.settle(vec![item.row]).await;
                 Ok(())
@@ -111,7 +122,12 @@ async fn command(
 
 /// Stops the running turn of a lane and drops what waits behind it.
 pub async fn stop_lane(engine: &Engine, lane: &Lane) -> bool {
-    let (running, dropped) = engine.lanes.stop(lane);
+    let (mut running, mut dropped) = engine.lanes.stop(lane);
+    if let Some(chat) = engine.moving.was(lane.chat) {
+        let (more, behind) = engine.lanes.stop(&Lane { chat, ..lane.clone() });
+        running |= more;
+        dropped.extend(behind);
+    }
     if !dropped.is_empty() {
         engine.settle(dropped.into_iter().map(|item| item.row).collect()).await;
     }

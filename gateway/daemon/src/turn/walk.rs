@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     inbox::{self, Lane},
+    outbox::shown::{self, Shown},
     policy::ask,
     session::{Admission, Command, Refusal, history, pairing},
     skill::calls,
@@ -97,7 +98,8 @@ async fn take(
     vouched::owners_words(&user, &labels, &mut conversation.vouched);
     let tainted = conversation.tainted || labels.iter().any(|label| label.integrity.taints());
     let vouched = Vouched::new(std::mem::take(&mut conversation.vouched), tainted);
-    let mut reply = Reply::begin(engine, lane, rows[0], messages[0], vouched);
+    let shown = shown(engine, lane, rows[0])?;
+    let mut reply = Reply::begin(engine, lane, rows[0], messages[0], vouched, shown);
     let thought =
         think::think(engine, lane, rows[0], who, conversation, (user, labels), &reply, stop).await?;
     reply.complete().await;
@@ -129,15 +131,9 @@ async fn refuse(
         && engine.guesses.allows(user, now())
     {
         let (code, now) = (code.to_owned(), now());
-        let owners = engine
-            .store
-            .write(move |tx| match pairing::redeem(tx, &code, user, now)? {
-                true => pairing::owners(tx).map(Some),
-                false => Ok(None),
-            })
-            .await?;
-        if let Some(owners) = owners {
-            engine.add_owner(owners);
+        let paired = engine.store.write(move |tx| pairing::redeem(tx, &code, user, now)).await?;
+        if paired {
+            engine.refresh_access()?;
             info!(%user, "paired: a new owner");
             let text = "Paired. You are the owner of this assistant; /help lists what it can do.";
             return answer(engine, lane, &[row], text).await;
@@ -169,6 +165,14 @@ fn before(engine: &Engine, lane: &Lane, row: i64) -> Result<Conversation, StoreE
     })
 }
 
+/// What an earlier try has left in a chat where answers are shown by edits.
+fn shown(engine: &Engine, lane: &Lane, row: i64) -> Result<Shown, StoreError> {
+    match lane.chat.0 < 0 {
+        true => engine.store.read(|connection| shown::find(connection, row)),
+        false => Ok(Shown::No),
+    }
+}
+
 /// The one commit at the end: history, usage, answer, and the inbox rows.
 async fn end(
     engine: &Arc<Engine>,
@@ -179,7 +183,7 @@ async fn end(
 ) -> Result<(), StoreError> {
     let (at, day, lane_) = (now_ms(), today(), lane.clone());
     let outgoing = reply.outgoing(&thought.text);
-    let first = rows[0];
+    let (first, was_shown) = (rows[0], reply.was_shown());
     engine
         .store
         .write(move |tx| {
@@ -191,6 +195,9 @@ async fn end(
                 history::used(tx, session, &day, model, *used)?;
             }
             calls::forget(tx, first)?;
+            if was_shown {
+                shown::forget(tx, first)?;
+            }
             ask::withdraw(tx, &think::calls_of(first))?;
             rows.iter().try_for_each(|row| inbox::done(tx, *row))?;
             outgoing.iter().try_for_each(|one| crate::outbox::rows::enqueue(tx, one, at).map(drop))

@@ -9,37 +9,60 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use openclaw_wire::{config::Api, spend::Used};
+use openclaw_wire::{config::Api, egress::Refusal, money::Usd, spend::Used};
 use tokio::sync::SemaphorePermit;
 
 use super::{
-    ledger::Reservation,
+    ledger::{Ledger, Reservation},
     period::Day,
     prices::{Amounts, Tariff},
     request::Bound,
+    slots::Account,
     usage::{Known, Reader},
 };
 
-/// A call that was let through and is not settled.
+/// What a call can cost, and what is reserved for it.
 pub struct Charge {
     pub(super) api: Api,
     /// `None` for a model that costs nothing.
     pub(super) tariff: Option<Tariff>,
     pub(super) bound: Bound,
     pub(super) day: Day,
-    pub(super) reservation: Reservation,
+    pub(super) most: Usd,
+    /// Without its key, until something is reserved.
+    pub(super) who: Account,
+    pub(super) ledger: Ledger,
+    pub(super) reservation: Option<Reservation>,
     /// Held as long as the request's body may be.
     pub(super) _room: Option<SemaphorePermit<'static>>,
 }
 
 impl Charge {
+    /// Reserves the most, on the account of a key. What was reserved with another one is free again: that one's server
+    /// has refused the request.
+    pub async fn reserve(&mut self, key: &str) -> Result<(), Refusal> {
+        if self.reservation.is_some() && self.who.key == key {
+            return Ok(());
+        }
+        self.release();
+        self.who.key = key.to_owned();
+        self.reservation = Some(self.ledger.reserve(self.who.clone(), self.most).await?);
+        Ok(())
+    }
+
     /// Nothing was sent, or the far end says that it did nothing.
-    pub fn failed(self) {
-        self.reservation.settle(Used { failed: 1, ..Used::default() });
+    pub fn failed(mut self) {
+        self.release();
+    }
+
+    fn release(&mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle(Used { failed: 1, ..Used::default() });
+        }
     }
 
     /// As far as it is known; what can't be known counts with its most.
-    fn settle(self, known: Known) {
+    fn settle(mut self, known: Known) {
         let (amounts, cut) = match known {
             Known::All(amounts) => (amounts, false),
             Known::Input(amounts) => {
@@ -49,8 +72,9 @@ impl Charge {
             // Dropped, it counts with its most.
             Known::Nothing => return,
         };
+        let Some(reservation) = self.reservation.take() else { return };
         let cost = self.tariff.as_ref().map(|tariff| tariff.cost(self.day, &amounts)).unwrap_or_default();
-        self.reservation.settle(Used {
+        reservation.settle(Used {
             cut: cut.into(),
             input: amounts.whole_input(),
             cached: amounts.cache_read,

@@ -1,7 +1,7 @@
 //! Money: what a call can cost is reserved before it is sent, what it did cost is settled after it, and no cap can be
 //! passed by any number of calls at once. Counts tokens and amounts; never keeps or changes a word of what goes by.
 //!
-//! For a request to a model: [`Bill`] says what its route costs, [`Bill::admit`] reserves, [`Metered`] settles. For a
+//! For a request to a model: [`Bill`] says what its route costs, [`Charge::reserve`] reserves, [`Metered`] settles. For a
 //! skill's request to a host: [`Ledger::admit_call`], and [`Reservation::settle_call`] after it.
 
 mod book;
@@ -15,6 +15,8 @@ mod request;
 mod slots;
 mod store;
 mod usage;
+
+use std::sync::Arc;
 
 use http::HeaderMap;
 use http_body::Body as _;
@@ -40,6 +42,7 @@ use self::{
 };
 use crate::{
     address::Reach,
+    mask::Masks,
     proxy,
     refuse::{refusal, shown},
 };
@@ -53,10 +56,9 @@ const LARGEST_CONTEXT: u64 = 2_000_000;
 /// Bytes of large requests that are held at the same time; further ones wait.
 const LARGE_BODIES: u64 = 64 << 20;
 
-/// What the requests of a model's route cost, and who pays.
+/// What the requests of a model's route cost.
 #[derive(Debug, Clone)]
 pub struct Bill {
-    key: String,
     api: Api,
     model: String,
     max_output: u32,
@@ -72,27 +74,22 @@ impl Bill {
         if tariff.is_none() && !is_private(base, reach) {
             return Err(not_priced(&model.model, host));
         }
-        Ok(Self {
-            key: model.key.clone().unwrap_or_default(),
-            api: model.api,
-            model: model.model.clone(),
-            max_output: model.max_output,
-            tariff,
-        })
+        Ok(Self { api: model.api, model: model.model.clone(), max_output: model.max_output, tariff })
     }
 
-    /// Lets a request through when its most is reserved, and gives its body as it is to be sent. A request with a price
-    /// is read whole, because its most stands in it.
-    pub async fn admit(
+    /// Finds out what a request can cost at most, and gives its body as it is to be sent. A request with a price is read
+    /// whole, because its most stands in it. Nothing is reserved yet: which key pays is not known.
+    pub async fn charge(
         &self,
         ledger: &Ledger,
         headers: &HeaderMap,
         body: Incoming,
-    ) -> Result<(Option<reqwest::Body>, Charge), Refusal> {
+        masks: &Arc<Masks>,
+    ) -> Result<(Option<reqwest::Body>, Option<Charge>), Refusal> {
         let day = ledger.today();
         let chat = chat(headers)?;
         let (body, bound, most, room) = match &self.tariff {
-            None => (proxy::outgoing(body).await?, Bound::default(), Usd::ZERO, None),
+            None => (proxy::outgoing(body, masks).await?, Bound::default(), Usd::ZERO, None),
             Some(tariff) => {
                 let room = room(&body).await;
                 let terms = Terms {
@@ -101,18 +98,25 @@ impl Bill {
                     max_output: self.max_output,
                     vendor: tariff.shipped,
                 };
-                let (body, bound) = request::bound(&terms, proxy::whole(body).await?)?;
+                let (body, bound) = request::bound(&terms, proxy::whole(body, masks).await?)?;
                 let input = bound.input.or(tariff.context(day)).unwrap_or(LARGEST_CONTEXT);
                 let most = tariff.most(day, input, bound.output, bound.cached);
                 (Some(body.into()), bound, most, room)
             }
         };
-        let who = Account { key: self.key.clone(), model: name(&self.model), chat, skill: String::new() };
-        let reservation = ledger.reserve(who, most).await?;
-        Ok((
-            body,
-            Charge { api: self.api, tariff: self.tariff.clone(), bound, day, reservation, _room: room },
-        ))
+        let who = Account { key: String::new(), model: name(&self.model), chat, skill: String::new() };
+        let charge = Charge {
+            api: self.api,
+            tariff: self.tariff.clone(),
+            bound,
+            day,
+            most,
+            who,
+            ledger: ledger.clone(),
+            reservation: None,
+            _room: room,
+        };
+        Ok((body, Some(charge)))
     }
 }
 

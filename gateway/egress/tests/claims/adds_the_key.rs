@@ -23,6 +23,7 @@ const LOUD: &[(&str, &str)] = &[
     ("expect", "100-continue"),
 ];
 
+/// Incident 58: the key is bound to the address of its row; nothing in a request changes either.
 #[test]
 fn an_anthropic_request_gets_its_key_and_nothing_else() {
     let far = Far::fixed("200 OK", "content-type: application/json\r\n", "{\"id\":1}");
@@ -43,6 +44,21 @@ fn an_anthropic_request_gets_its_key_and_nothing_else() {
     assert_eq!(seen[0].text(), "{\"a\":1}");
     assert!(!seen[0].head.contains("forged") && !seen[0].head.contains("192.0.2.7"), "{}", seen[0].head);
     assert_eq!(seen[0].header("accept-encoding"), None);
+    let names =
+        seen[0].head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase()));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    let all = [
+        "accept",
+        "anthropic-beta",
+        "anthropic-version",
+        "content-length",
+        "content-type",
+        "host",
+        "user-agent",
+        "x-api-key",
+    ];
+    assert_eq!(names, all, "nothing that tells one installation from another");
 
     let all = format!("{answer:?} {}", egress.stop().log());
     assert!(!all.contains(KEY), "{all}");

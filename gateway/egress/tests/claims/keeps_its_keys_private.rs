@@ -63,6 +63,64 @@ fn a_key_file_of_the_working_directory_is_not_read() {
 }
 
 #[test]
+fn keys_are_read_from_the_configured_place_and_from_credentials() {
+    // Incident 99: the environment names the folder of the credentials, and systemd alone sets it for the unit; what is
+    // in it must look like systemd made it.
+    let setup = Setup::new();
+    let (keys, credentials) = (setup.state().join("keys"), setup.state().join("credentials"));
+    for folder in [&keys, &credentials] {
+        std::fs::create_dir(folder).expect("folder");
+        chmod(folder, 0o700);
+    }
+    std::fs::write(keys.join("mine.env"), format!("ANTHROPIC_API_KEY={KEY}\n")).expect("write");
+    chmod(&keys.join("mine.env"), 0o600);
+    std::fs::write(credentials.join("TELEGRAM_BOT_TOKEN"), TOKEN).expect("write");
+    chmod(&credentials.join("TELEGRAM_BOT_TOKEN"), 0o400);
+    let file = format!("[keys]\nfile = \"{}\"\n", keys.join("mine.env").display());
+    let variable = credentials.display().to_string();
+    let egress = setup.config(&file).variable("CREDENTIALS_DIRECTORY", &variable).start();
+    let status = egress.status();
+    assert_eq!(status.models[0].name.as_str(), "anthropic");
+    assert_eq!(status.bots[0].problem, None);
+    let setup = egress.stop();
+
+    chmod(&credentials.join("TELEGRAM_BOT_TOKEN"), 0o444);
+    let (_, said) = setup.start_refused();
+    assert!(said.contains("LoadCredential=") && !said.contains(TOKEN), "{said}");
+}
+
+#[test]
+fn a_key_file_in_a_work_tree_needs_a_rule_that_ignores_it() {
+    let setup = setup();
+    std::fs::create_dir(setup.state().join(".git")).expect("folder");
+    let (setup, said) = setup.start_refused();
+    let rules = setup.state().join(".gitignore");
+    assert!(said.contains(&format!("mend: echo '/egress/.env' >> {}", rules.display())), "{said}");
+    std::fs::write(rules, "/egress/.env\n").expect("the mend");
+    assert_eq!(setup.start().status().models.len(), 1, "the mend mends");
+}
+
+#[test]
+fn a_key_file_where_others_read_is_refused() {
+    let setup = Setup::new();
+    let folder = setup.state().join("public_html");
+    std::fs::create_dir(&folder).expect("folder");
+    chmod(&folder, 0o700);
+    std::fs::write(folder.join("keys"), format!("ANTHROPIC_API_KEY={KEY}\n")).expect("write");
+    chmod(&folder.join("keys"), 0o600);
+    let file = format!("[keys]\nfile = \"{}\"\n", folder.join("keys").display());
+    let (_, said) = setup.config(&file).start_refused();
+    assert!(said.contains("others get to read") && said.contains("mend: mv "), "{said}");
+}
+
+#[test]
+fn production_is_not_verbose() {
+    // The configuration of these tests says debug.
+    let (_, said) = setup().top("profile = \"production\"\n").start_refused();
+    assert!(said.contains("set level = \"info\""), "{said}");
+}
+
+#[test]
 fn the_environment_wins_and_makes_the_bot() {
     let egress = Setup::new().environment(&format!("TELEGRAM_BOT_TOKEN={TOKEN}\n")).start();
     let status = egress.status();
@@ -76,7 +134,7 @@ fn the_status_says_what_the_kernel_enforces() {
     let report: openclaw_confine::Report =
         serde_json::from_value(egress.status().confinement).expect("a report");
     assert_eq!(report.process, "egress");
-    for needed in ["no_new_privs", "dumpable", "rlimits", "seccomp", "landlock-fs"] {
+    for needed in ["no_new_privs", "dumpable", "rlimits", "seccomp", "landlock-fs", "key-memory"] {
         let layer = report.layers.iter().find(|layer| layer.name == needed).expect(needed);
         assert!(layer.complete, "{needed}: asked {}, enforced {}", layer.asked, layer.enforced);
     }
@@ -84,6 +142,8 @@ fn the_status_says_what_the_kernel_enforces() {
     let status = std::fs::read_to_string(format!("{process}/status")).expect("status");
     assert!(status.lines().any(|line| line == "NoNewPrivs:\t1"), "{status}");
     assert!(status.lines().any(|line| line == "Seccomp:\t2"), "{status}");
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("told");
+    assert_eq!(locked.split_whitespace().next(), Some("512"), "KiB of key memory can't be swapped out");
     // Incident 109: neither is a key there. Root may read these; for its own user the files are closed.
     for file in ["environ", "cmdline"] {
         if let Ok(content) = std::fs::read(format!("{process}/{file}")) {

@@ -62,3 +62,19 @@ fn a_compressed_answer_is_not_passed_on() {
     let refusal = Setup::model(&far.url()).start().ask("{}").refused(RefusalKind::NoAnswer);
     assert!(refusal.message.contains("compressed"), "{}", refusal.message);
 }
+
+/// Incident 112: a key that found its way into a conversation does not leave with a request, in small and large bodies.
+#[test]
+fn a_key_in_a_request_is_replaced() {
+    let far = Far::fixed("200 OK", "", "{}");
+    let egress = Setup::model(&far.url()).start();
+    let stars = "*".repeat(KEY.len());
+    for filler in [10, 200_000] {
+        let words = "words ".repeat(filler / 6);
+        let body = format!("{{\"a\":\"{words}{KEY} and more\"}}");
+        assert_eq!(egress.ask(&body).status, 200);
+        let seen = far.seen().pop().expect("asked");
+        assert_eq!(seen.text(), body.replace(KEY, &stars));
+        assert_eq!(seen.header("x-api-key"), Some(KEY), "only the header has it");
+    }
+}

@@ -105,3 +105,29 @@ fn when_the_gateway_leaves_what_is_not_known_counts_with_its_most() {
     let used = report(&egress).today.total;
     assert_eq!((used.calls, used.cut, used.cost), (1, 1, Usd::nano(10 * 100 + 500 * 4_000)));
 }
+
+#[test]
+fn the_key_that_is_used_pays_and_one_at_its_limit_is_passed_over() {
+    let far = Far::start(|seen, to| match seen.header("x-api-key") {
+        Some(key) if key.contains("busy") => crate::far::reply(to, "429 Too Many Requests", "", b"{}"),
+        _ => {
+            let body = br#"{"usage":{"input_tokens":3,"output_tokens":4}}"#;
+            crate::far::reply(to, "200 OK", "content-type: application/json\r\n", body);
+        }
+    });
+    let cap = "[[cap]]\nkey = \"EMPTY\"\nday = 0\n";
+    let model = format!(
+        "[[model]]\nname = \"m\"\napi = \"anthropic\"\nmodel = \"x\"\nurl = \"{}\"\nprivate = true\nkey = \"EMPTY\"\nspare_keys = [\"BUSY\", \"GOOD\"]\n{PRICE}{cap}",
+        far.url()
+    );
+    let keys = "EMPTY=test-key-not-real-empty\nBUSY=test-key-not-real-busy\nGOOD=test-key-not-real-good\n";
+    let egress = Setup::new().config(&model).keys(keys).start();
+    let ask = String::from_utf8(body()).expect("text");
+    assert_eq!(egress.ask(&ask).status, 200);
+    assert_eq!(far.seen().len(), 2, "nothing went out with the key at its limit");
+    let report = report(&egress);
+    let of = |key: &str| report.today.lines.iter().find(|line| line.key == key).map(|line| line.used);
+    assert_eq!(of("EMPTY"), None);
+    assert_eq!(of("BUSY").map(|used| (used.failed, used.cost)), Some((1, Usd::ZERO)));
+    assert_eq!(of("GOOD").map(|used| (used.failed, used.cost)), Some((0, Usd::nano(3 * 100 + 4 * 4_000))));
+}

@@ -3,9 +3,12 @@
 use std::{
     fs::{self, File, Permissions},
     io::{BufRead, BufReader, Read, Write},
-    os::unix::{
-        fs::PermissionsExt,
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -78,6 +81,19 @@ impl Setup {
         self
     }
 
+    /// Configuration before the first section.
+    pub fn top(mut self, text: &str) -> Self {
+        self.config.insert_str(0, text);
+        self
+    }
+
+    /// Another text in the configuration.
+    pub fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.config.contains(from), "{from} is not in the configuration");
+        self.config = self.config.replacen(from, to, 1);
+        self
+    }
+
     /// The key file, mode 0600.
     pub fn keys(self, text: &str) -> Self {
         fs::write(self.key_file(), text).expect("the key file");
@@ -111,12 +127,21 @@ impl Setup {
 
     /// Starts the program.
     pub fn start(self) -> Egress {
+        let (ours, theirs) = door::pair().expect("the gateway's pair");
+        self.launch(Door::Pair(ours), theirs)
+    }
+
+    /// Starts it with this as the gateway's door.
+    pub fn start_with(self, gateway: OwnedFd) -> Egress {
+        self.launch(Door::Path(PathBuf::new()), gateway)
+    }
+
+    fn launch(self, door: Door, theirs: OwnedFd) -> Egress {
         let file = self.state().join("openclaw.toml");
         fs::write(&file, &self.config).expect("the configuration");
         let operator = self.state().join("egress/operator.sock");
         let _ = fs::remove_file(&operator);
         let operator = UnixListener::bind(&operator).expect("the operator's socket");
-        let (ours, theirs) = door::pair().expect("the gateway's pair");
         let (_, runner) = door::pair().expect("the runner's pair");
         let (pipe, mut keys) = std::io::pipe().expect("the pipe of keys");
         keys.write_all(self.environment.as_bytes()).expect("keys");
@@ -138,7 +163,7 @@ impl Setup {
             .standard(2, log.into())
             .spawn()
             .expect("the program starts");
-        Egress { child, door: Door::Pair(ours), setup: self }
+        Egress { child, door, setup: self }
     }
 
     /// Starts the program, which must refuse; gives what it said.
@@ -268,7 +293,7 @@ impl Answer {
 }
 
 impl Connection {
-    fn new(stream: UnixStream) -> Self {
+    pub fn new(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("timeout");
         Self { stream: BufReader::new(stream) }
@@ -336,6 +361,13 @@ impl Connection {
         answer.body.resize(length, 0);
         self.stream.read_exact(&mut answer.body).expect("a body");
         answer
+    }
+
+    /// What comes next, up to the end of a line; nothing when the connection was closed.
+    pub fn rest_of_one(&mut self) -> Vec<u8> {
+        let mut line = Vec::new();
+        let _ = self.stream.read_until(b'\n', &mut line);
+        line
     }
 
     /// Everything up to the end of the connection.

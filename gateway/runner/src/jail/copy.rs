@@ -10,13 +10,11 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use openclaw_runner::spec::Skill;
+// What is larger has no digest.
+use openclaw_wire::skill::{MAX_BYTES, MAX_FILES};
 use rustix::fs::OFlags;
 
 use crate::first::Trouble;
-
-/// The same bounds as `openclaw_wire::skill`: what is larger has no digest.
-const MAX_FILES: usize = 256;
-const MAX_BYTES: u64 = 64 << 20;
 
 /// Copies the folder and checks the copy.
 pub fn verified(skill: &Skill, target: &Path) -> Result<(), Trouble> {

@@ -2,7 +2,6 @@
 //! kernel kills whatever is left in its pid namespace.
 
 use std::{
-    ffi::CString,
     io::{Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
@@ -12,12 +11,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use openclaw_confine::{Evidence, process};
+use openclaw_confine::{Barrier, Evidence, process};
 use openclaw_runner::spec::{Said, Spec};
 use openclaw_wire::frame;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
-use crate::{lock, root};
+use crate::{begin, lock, root};
 
 /// Why the skill was not started.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +44,10 @@ pub fn run(control: &UnixStream, spec: &Spec) -> ExitCode {
 fn live(control: &UnixStream, spec: &Spec) -> Result<i32, Trouble> {
     let mut evidence = Evidence::open().context("open /proc/self/status")?;
     rustix::process::setsid().context("begin a session")?;
-    let root = root::build(spec)?;
+    let root = match spec.with(Barrier::Namespaces) && spec.with(Barrier::Mounts) {
+        true => root::build(spec)?,
+        false => root::none(spec)?,
+    };
     let report = lock::down(spec, &root, &mut evidence)?;
     let Some(program) = root.program else {
         // A trial of the barriers alone.
@@ -60,16 +62,18 @@ fn live(control: &UnixStream, spec: &Spec) -> Result<i32, Trouble> {
 
 /// Forks and becomes the skill. Returns when the program has been entered.
 fn start(spec: &Spec, program: OwnedFd, evidence: &mut Evidence) -> anyhow::Result<Pid> {
+    let (args, environment) = begin::with(spec).context("make the skill's arguments")?;
     let (mut failed, mut report) = UnixStream::pair().context("make a socket pair")?;
     let Some(skill) = process::fork(evidence).context("fork the skill")? else {
         drop(failed);
+        if !spec.with(Barrier::Namespaces) {
+            // Without a pid namespace nothing else would take it along.
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+                .context("die with the first process")?;
+        }
         let error = match lock::hold(spec) {
             Err(error) => error.to_string(),
-            Ok(()) => {
-                let args = [CString::from(c"skill")];
-                let environment = [c"PATH=/skill/bin", c"HOME=/tmp", c"LANG=C.UTF-8"].map(CString::from);
-                process::execute(program.as_fd(), &args, &environment).to_string()
-            }
+            Ok(()) => process::execute(program.as_fd(), &args, &environment).to_string(),
         };
         // The other end learns it, and this process has nothing left to do but to end.
         let _told = report.write_all(error.as_bytes());

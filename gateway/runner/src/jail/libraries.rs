@@ -14,13 +14,14 @@ use openclaw_confine::mounts::Without;
 use crate::{root, tree};
 
 /// Where distributions keep them. `/nix/store` only for a program from there.
-const FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+pub const FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 const NIX: &str = "/nix/store";
 /// Tells the loader where a library is; without it the loader looks into its default folders.
 const CACHE: &str = "/etc/ld.so.cache";
 
-/// Mounts what the program needs, and returns the folders that code may come from.
-pub fn mount(program: &Path, base: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Mounts what the program needs, and returns the folders that code may come from. What is below one of `there` is
+/// mounted already.
+pub fn mount(program: &Path, base: &Path, there: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let file = File::open(program).context("open the skill's program")?;
     let Some(loader) = loader(&file).context("read the skill's program")? else { return Ok(Vec::new()) };
     let mut folders: Vec<&str> = FOLDERS.to_vec();
@@ -28,7 +29,9 @@ pub fn mount(program: &Path, base: &Path) -> anyhow::Result<Vec<PathBuf>> {
         folders.push(NIX);
     }
     let mut mounted = Vec::new();
-    for folder in folders {
+    for folder in
+        folders.into_iter().filter(|folder| !there.iter().any(|top| Path::new(folder).starts_with(top)))
+    {
         let (path, target) = (Path::new(folder), root::below(base, Path::new(folder)));
         let Ok(data) = fs::symlink_metadata(path) else { continue };
         if data.is_symlink() {
@@ -60,7 +63,9 @@ fn loader(file: &File) -> anyhow::Result<Option<PathBuf>> {
     }
     // 64-bit, little endian: what this runner is compiled for.
     if head[..6] != [0x7f, b'E', b'L', b'F', 2, 1] {
-        bail!("it is not a program (ELF, 64 bit); a script needs an interpreter, which a jail does not have");
+        bail!(
+            "it is not a program (ELF, 64 bit); mend: a script names its interpreter with `runtime` in skill.toml"
+        );
     }
     let short = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
     let long = |bytes: &[u8], at: usize| {

@@ -4,7 +4,7 @@
 use std::io;
 
 use anyhow::bail;
-use openclaw_confine::{Evidence, Profile, Report, Role, enforce_with, landlock_version};
+use openclaw_confine::{Barrier, Evidence, Profile, Report, Role, enforce_with, landlock_version, mend};
 use openclaw_runner::spec::Spec;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -24,28 +24,46 @@ pub fn down(spec: &Spec, root: &Root, evidence: &mut Evidence) -> anyhow::Result
             write: root.write.clone(),
             execute: root.execute.clone(),
             connect: Some(Vec::new()),
+            files: Some(spec.limits.files.into()),
             role: Role::Jail,
+            without: spec.without.clone(),
             ..Profile::default()
         },
         evidence,
     )?;
+    if !spec.without.is_empty() {
+        return Ok(report);
+    }
     // An older Landlock has no device ioctls, TCP rules or scopes. In here others hold the same: no such device, no
     // socket at all, namespaces of its own.
     let elsewhere = |name: &str| name.starts_with("landlock-") && version < 6;
     match report.layers.iter().find(|layer| !layer.complete && !elsewhere(&layer.name)) {
-        Some(layer) => bail!("{}: asked {}, enforced {}", layer.name, layer.asked, layer.enforced),
+        Some(layer) => {
+            bail!(
+                "{}: asked {}, enforced {}; mend: {}",
+                layer.name,
+                layer.asked,
+                layer.enforced,
+                mend(&layer.name)
+            )
+        }
         None => Ok(report),
     }
 }
 
 /// Limits of the skill's processes, set in its first one before the program starts.
 pub fn hold(spec: &Spec) -> io::Result<()> {
+    if !spec.with(Barrier::Rlimits) {
+        return Ok(());
+    }
     let limits = spec.limits;
     for (resource, most) in [
         // Private memory that can be written to. Address space would be the wrong measure: many runtimes reserve far
         // more than they use. Twice the limit, because thread stacks count in full; the watchdog counts what is used.
         (Resource::Data, limits.memory.saturating_mul(2)),
         (Resource::Stack, 8 << 20),
+        // One file. The watchdog counts what all of them take.
+        (Resource::Fsize, limits.disk),
         // Two more than asked: the jail's own two processes are counted. The kernel exempts the host's root.
         (Resource::Nproc, u64::from(limits.processes) + 2),
         (Resource::Sigpending, 256),

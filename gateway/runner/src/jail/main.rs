@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use openclaw_confine::{Evidence, Inherited, namespaces, process};
+use openclaw_confine::{Barrier, Evidence, Inherited, namespaces, process};
 use openclaw_runner::{
     pass,
     spec::{CONTROL, NAMESPACES, Said, Spec},
@@ -27,7 +27,9 @@ mod root;
 mod copy;
 mod tree;
 mod libraries;
+mod runtime;
 mod lock;
+mod begin;
 
 /// Which of the two processes returns.
 enum Side {
@@ -65,7 +67,9 @@ fn told() -> Option<(UnixStream, Spec)> {
 
 fn split(control: &UnixStream, spec: &Spec) -> anyhow::Result<Side> {
     let mut evidence = Evidence::open().context("open /proc/self/status")?;
-    namespaces::jail().with_context(|| format!("make the jail's namespaces; {NAMESPACES}"))?;
+    if spec.with(Barrier::Namespaces) {
+        namespaces::jail().with_context(|| format!("make the jail's namespaces; {NAMESPACES}"))?;
+    }
     // When the machine runs out of memory the kernel takes this call first, not somebody's conversation. If it cannot
     // be said, the limits still hold.
     let _unsaid = std::fs::write("/proc/self/oom_score_adj", "1000");

@@ -18,16 +18,13 @@ use rustix::{
     mount::{MountFlags, MountPropagationFlags, UnmountFlags},
 };
 
-use crate::{copy, first::Trouble, libraries, tree};
+use crate::{copy, first::Trouble, libraries, runtime, tree};
 
 /// Where the new root is mounted while it is built: a folder that is sure to exist, and that nobody needs after.
 const BASE: &str = "/proc";
 
 /// Devices, all without effect on anything (incident 81).
 const DEVICES: [&str; 4] = ["null", "zero", "full", "urandom"];
-
-/// Most bytes of `/tmp`; half the memory limit if that is less, for it is memory.
-const TMP: u64 = 64 << 20;
 
 /// What the skill will see, for Landlock.
 pub struct Root {
@@ -54,18 +51,25 @@ pub fn build(spec: &Spec) -> Result<Root, Trouble> {
     folder(base, "/files")?;
     if let Some(skill) = &spec.skill {
         let target = folder(base, SKILL)?;
-        tmpfs(&target, MountFlags::empty(), "size=80m,nr_inodes=1024,mode=755")?;
+        tmpfs(&target, MountFlags::empty(), "size=80m,nr_inodes=9000,mode=755")?;
         copy::verified(skill, &target)?;
         let path = target.join(&skill.program);
-        let program =
-            rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-                .with_context(|| format!("open the skill's program {}", skill.program.display()))?;
+        let program = program(&path)
+            .with_context(|| format!("open the skill's program {}", skill.program.display()))?;
         let mount = tree::open(&target)?;
         restrict(mount.as_ref(), Without { write: true, execute: false, devices: true })
             .context("make the skill's folder read-only")?;
         root.execute.push(SKILL.into());
-        root.execute.extend(libraries::mount(&path, base)?);
-        root.program = Some(program);
+        root.program = Some(match &skill.runtime {
+            None => {
+                root.execute.extend(libraries::mount(&path, base, &[])?);
+                program
+            }
+            Some(runtime) => {
+                root.execute.extend(runtime::mount(runtime, base)?);
+                self::program(&below(base, &runtime.program)).context("open the interpreter")?
+            }
+        });
     }
     for grant in &spec.grants {
         let target = folder(base, &grant.inside)?;
@@ -75,12 +79,42 @@ pub fn build(spec: &Spec) -> Result<Root, Trouble> {
         }
     }
     devices(base, &mut root)?;
-    let size = TMP.min(spec.limits.memory / 2);
+    let size = spec.limits.disk.min(spec.limits.memory / 2);
     tmpfs(&folder(base, "/tmp")?, MountFlags::NOEXEC, &format!("size={size},nr_inodes=4096,mode=700"))?;
     root.write.push("/tmp".into());
     root.read.push("/etc/ld.so.cache".into());
     enter(base)?;
     Ok(root)
+}
+
+/// No root of its own: the host's, of which the other barriers leave the same. For the drill alone.
+pub fn none(spec: &Spec) -> Result<Root, Trouble> {
+    let host = |write| {
+        let grants = spec.grants.iter().filter(move |grant| grant.write == write);
+        grants.map(|grant| grant.host.clone()).collect::<Vec<_>>()
+    };
+    let mut root = Root {
+        program: None,
+        read: [
+            host(false),
+            DEVICES.map(|name| Path::new("/dev").join(name)).into(),
+            vec!["/etc/ld.so.cache".into()],
+        ]
+        .concat(),
+        write: host(true),
+        execute: libraries::FOLDERS.map(PathBuf::from).into(),
+    };
+    if let Some(skill) = &spec.skill {
+        root.program = Some(program(&skill.folder.join(&skill.program)).context("open the program")?);
+        root.execute.push(skill.folder.clone());
+    }
+    rustix::process::chdir("/").context("enter the root")?;
+    Ok(root)
+}
+
+/// A program by descriptor: what is executed is what was opened here.
+fn program(path: &Path) -> anyhow::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn devices(base: &Path, root: &mut Root) -> anyhow::Result<()> {
@@ -121,7 +155,7 @@ fn tmpfs(target: &Path, more: MountFlags, options: &str) -> anyhow::Result<()> {
 }
 
 /// A path of the jail that exists while the root is being built.
-fn folder(base: &Path, inside: impl AsRef<Path>) -> anyhow::Result<PathBuf> {
+pub fn folder(base: &Path, inside: impl AsRef<Path>) -> anyhow::Result<PathBuf> {
     let target = below(base, inside.as_ref());
     fs::create_dir_all(&target).with_context(|| format!("make {}", inside.as_ref().display()))?;
     Ok(target)

@@ -35,7 +35,7 @@ pub fn open(path: &Path) -> anyhow::Result<Handle> {
 /// Mounts a granted folder. Neither it nor a folder above it may be a symbolic link.
 pub fn grant(grant: &Grant, target: &Path) -> anyhow::Result<()> {
     let name = &grant.name;
-    let opened = beneath_root(&grant.host).map_err(|error| match error {
+    let opened = beneath_root(&grant.host, OFlags::DIRECTORY).map_err(|error| match error {
         Errno::NOENT => anyhow::anyhow!("the granted folder {name} does not exist; mend: mkdir -p {name}"),
         Errno::LOOP | Errno::XDEV => anyhow::anyhow!(
             "the granted folder {name} is a symbolic link or lies behind one, and grants follow none; mend: name \
@@ -49,12 +49,19 @@ pub fn grant(grant: &Grant, target: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("mount the granted folder {name}"))
 }
 
-fn beneath_root(path: &Path) -> Result<OwnedFd, Errno> {
+fn beneath_root(path: &Path, kind: OFlags) -> Result<OwnedFd, Errno> {
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let relative = path.strip_prefix("/").map_err(|_| Errno::INVAL)?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat2(&root, relative, flags, Mode::empty(), resolve)
+    rustix::fs::openat2(&root, relative, OFlags::PATH | OFlags::CLOEXEC | kind, Mode::empty(), resolve)
+}
+
+/// Mounts a file or folder of the operator's choice, read-only. The path has no symbolic link, or this fails.
+pub fn system(path: &Path, target: &Path) -> anyhow::Result<()> {
+    let opened = beneath_root(path, OFlags::empty()).with_context(|| format!("open {}", path.display()))?;
+    let without = Without { write: true, execute: false, devices: true };
+    attach(opened.as_fd(), c"", OpenTreeFlags::AT_EMPTY_PATH, target, without)
+        .with_context(|| format!("mount {}", path.display()))
 }
 
 /// Mounts a path of the system (libraries, devices).

@@ -4,13 +4,16 @@ use std::{
     fs,
     net::TcpListener,
     os::unix::net::UnixListener,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use openclaw_wire::runner::{Failure, Outcome};
 use serde_json::json;
 
-use crate::rig::{Rig, answer, outside};
+use crate::{
+    life,
+    rig::{Rig, answer, outside},
+};
 
 pub fn files(rig: &Rig) {
     assert_eq!(rig.ask(json!({ "act": "read", "path": "/files/documents/note.txt" }))["ok"], "a note");
@@ -166,20 +169,48 @@ pub fn programs(rig: &Rig) {
     assert!(again["ok"].as_str().unwrap().contains("Operation not permitted"), "{again}");
 }
 
+/// Two skills at the same time: neither sees, signals or reads the other (incident 82).
+pub fn skills_do_not_meet(rig: &Rig) {
+    let other = rig.begin("probe", json!({ "act": "sleep" })).unwrap();
+    let pids: Vec<u32> = crate::life::tree(rig.pid());
+    assert!(pids.len() >= 3, "outer, first, skill: {pids:?}");
+    for pid in pids {
+        assert_eq!(outside(json!({ "act": "signal", "pid": pid }))["ok"], 0, "outside {pid} is there");
+        // A low number may be its own; those of the host are not.
+        if pid > 64 {
+            assert_eq!(rig.errno(json!({ "act": "signal", "pid": pid })), libc::ESRCH);
+        }
+    }
+    assert_eq!(rig.ask(json!({ "act": "kill_all" }))["errno"], libc::ESRCH);
+    drop(other);
+}
+
+/// What the model writes is data, whatever it looks like: there is no shell on the way, and no argument of the program
+/// (incidents 71, 72 and 86).
+pub fn arguments_are_data(rig: &Rig) {
+    let hostile = "; touch /files/out/made; $(touch /files/out/made) `id` --compress-program=sh ../../etc/passwd \0 \u{2215}";
+    assert_eq!(rig.ask(json!({ "act": "echo", "value": hostile })), json!(hostile));
+    let said = crate::runtimes::said(rig, "in-shell", hostile);
+    assert_eq!(said["args"], "shell a b");
+    assert!(!rig.path("home/out/made").exists());
+}
+
 /// A grant's folder changes places with a link, again and again: no byte of the link's target comes out (incident 68).
 pub fn a_racing_link_wins_nothing(rig: &Rig) {
     let (folder, link) = (rig.path("home/raced"), rig.path("home/raced-link"));
-    let stop = AtomicBool::new(false);
+    let (stop, swaps, wanted) =
+        (AtomicBool::new(false), AtomicU64::new(0), life::count("OPENCLAW_SWAPS", 50_000));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let exchange = rustix::fs::RenameFlags::EXCHANGE;
             while !stop.load(Ordering::Relaxed) {
                 rustix::fs::renameat_with(rustix::fs::CWD, &folder, rustix::fs::CWD, &link, exchange)
                     .unwrap();
+                swaps.fetch_add(1, Ordering::Relaxed);
             }
         });
         let (mut ran, mut refused) = (0, 0);
-        for _ in 0..40 {
+        while swaps.load(Ordering::Relaxed) < wanted || ran + refused < 40 {
             match rig.call_skill("raced", json!({ "act": "read", "path": "/files/raced/key.txt" })) {
                 Outcome::Output(text) => {
                     assert_eq!(answer(&text)["errno"], libc::ENOENT, "{text}");
@@ -193,6 +224,7 @@ pub fn a_racing_link_wins_nothing(rig: &Rig) {
             }
         }
         stop.store(true, Ordering::Relaxed);
-        println!("    {ran} calls saw the folder, {refused} saw the link");
+        let swaps = swaps.load(Ordering::Relaxed);
+        println!("    {swaps} swaps: {ran} calls saw the folder, {refused} saw the link");
     });
 }

@@ -10,7 +10,10 @@ use std::{
 use openclaw_wire::runner::{Failure, Outcome};
 use serde_json::json;
 
-use crate::rig::{Rig, Setup};
+use crate::{
+    rig::{Rig, Setup},
+    runtimes,
+};
 
 pub fn the_status_tells_all(rig: &Rig) {
     let (report, off) = rig.status();
@@ -69,6 +72,47 @@ pub fn refusals(rig: &Rig) {
     }
 }
 
+/// What a skill writes is in no log of the runner, whichever way it writes it (incidents 111 and 113).
+pub fn words_stay_out_of_logs(rig: &Rig) {
+    assert!(rig.failure(json!({ "act": "fail" })).1.contains("no such document"));
+    rig.ask(json!({ "act": "echo", "value": "test-key-not-real" }));
+    let log = fs::read_to_string(rig.path("log")).unwrap();
+    assert!(log.contains("skill=probe ended=\"Crashed\""), "{log}");
+    assert!(!log.contains("no such document") && !log.contains("test-key-not-real"), "{log}");
+}
+
+/// A byte, a file more or a mode: it is not the approved skill any more (incident 100).
+pub fn changed_skills_do_not_run(rig: &Rig) {
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(
+        rig.call_skill("changing", json!({ "act": "echo", "value": 1 })),
+        rig.call(json!({ "act": "echo", "value": 1 }))
+    );
+    let folder = rig.path("skills/changing");
+    let words = fs::read_to_string(folder.join("SKILL.md")).unwrap();
+    for (change, back) in [("add", "remove"), ("word", "words"), ("mode", "unmode")] {
+        let act = |what: &str| match what {
+            "add" => fs::write(folder.join("more"), "x").unwrap(),
+            "remove" => fs::remove_file(folder.join("more")).unwrap(),
+            "word" => fs::write(folder.join("SKILL.md"), format!("{words} ")).unwrap(),
+            "words" => fs::write(folder.join("SKILL.md"), &words).unwrap(),
+            "mode" => {
+                fs::set_permissions(folder.join("SKILL.md"), fs::Permissions::from_mode(0o755)).unwrap()
+            }
+            _ => fs::set_permissions(folder.join("SKILL.md"), fs::Permissions::from_mode(0o644)).unwrap(),
+        };
+        act(change);
+        match rig.call_skill("changing", json!({ "act": "echo", "value": 1 })) {
+            Outcome::Failed { reason: Failure::Refused, detail } => {
+                assert!(detail.contains("have changed"), "{detail}")
+            }
+            other => panic!("{change}: {other:?}"),
+        }
+        act(back);
+    }
+    assert!(matches!(rig.call_skill("changing", json!({ "act": "echo", "value": 1 })), Outcome::Output(_)));
+}
+
 pub fn nothing_stays(rig: &Rig) {
     assert_eq!(rig.ask(json!({ "act": "orphan" })), "left one behind");
     assert_eq!(jails(rig), 0);
@@ -85,14 +129,21 @@ pub fn cancelled(rig: &Rig) {
     }
 }
 
-/// Hundreds of calls, many at once: no process, descriptor, mount or file is left, and no call gets another's answer.
+/// How many of something, from the environment: the default is for every day, the whole number for before a release.
+pub fn count(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Hundreds of calls (`OPENCLAW_CALLS`), many at once: no process, descriptor, mount or file is left, and no call gets another's answer.
 pub fn many_calls(rig: &Rig) {
     let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
-    let before = (mounts(), files_below(rig.folder.path()));
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", rig.pid())).map_or(0, Iterator::count);
+    let before = (mounts(), files_below(rig.folder.path()), descriptors());
+    let calls = count("OPENCLAW_CALLS", 300);
     std::thread::scope(|scope| {
         for worker in 0..6 {
             scope.spawn(move || {
-                for round in 0..50 {
+                for round in 0..calls / 6 {
                     let value = json!(worker * 1000 + round);
                     match round % 10 {
                         3 => drop(rig.begin("probe", json!({ "act": "sleep" })).unwrap()),
@@ -101,7 +152,8 @@ pub fn many_calls(rig: &Rig) {
                             rig.failure(json!({ "act": "call", "number": libc::SYS_ptrace })).0,
                             Failure::Forbidden
                         ),
-                        _ => assert_eq!(rig.ask(json!({ "act": "echo", "value": value })), value),
+                        1 => assert_eq!(rig.ask(json!({ "act": "echo", "value": value })), value),
+                        _ => assert_eq!(runtimes::said(rig, "in-shell", "this")["args"], "shell a b"),
                     }
                 }
             });
@@ -112,8 +164,13 @@ pub fn many_calls(rig: &Rig) {
         assert!(Instant::now() < end, "{} jails, {} threads", jails(rig), threads_of(rig.pid()));
         std::thread::sleep(Duration::from_millis(20));
     }
-    let after = (mounts(), files_below(rig.folder.path()));
-    assert_eq!(before, after);
+    let after = (mounts(), files_below(rig.folder.path()), descriptors());
+    assert_eq!((before.0, before.1), (after.0, after.1));
+    // The connection of the call before this case may just have been closing.
+    assert!(after.2 <= before.2, "{} descriptors, {} before", after.2, before.2);
+    // The runner itself is as it was (incident 80).
+    assert_eq!(rig.ask(json!({ "act": "read", "path": "/files/documents/note.txt" }))["ok"], "a note");
+    assert_eq!(rig.status().1, None);
 }
 
 /// When the runner dies, every jail dies with it.
@@ -142,7 +199,7 @@ pub fn a_missing_layer_turns_skills_off(setup: Setup) {
         let (_, off) = rig.status();
         let off = off.unwrap_or_else(|| panic!("skills run without {word}"));
         assert!(off.contains(word) || off.contains("user namespace"), "{word}: {off}");
-        assert!(word == "seccomp" || off.contains("mend"), "{word}: {off}");
+        assert!(off.contains("mend"), "{word}: {off}");
         let (reason, detail) = rig.failure(json!({ "act": "echo", "value": 1 }));
         assert_eq!(reason, Failure::NoJail);
         assert!(detail.contains("skills are off"), "{detail}");
@@ -165,7 +222,8 @@ pub fn jails(rig: &Rig) -> usize {
     tree(rig.pid()).len()
 }
 
-fn tree(root: u32) -> Vec<u32> {
+/// All processes below this one.
+pub fn tree(root: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
         .unwrap()
         .flatten()

@@ -23,12 +23,28 @@ pub fn limits(rig: &Rig) {
         assert!(!detail.is_empty());
     }
     match rig.call_skill("brief", json!({ "act": "sleep" })) {
-        Outcome::Failed { reason: Failure::Time, detail } => assert_eq!(detail, "longer than 1000 ms"),
+        Outcome::Failed { reason: Failure::Time, detail } => {
+            assert!(detail.starts_with("longer than 1 s (in its skill.toml: [limits] wall"), "{detail}")
+        }
         other => panic!("{other:?}"),
     }
     let filled = rig.ask(json!({ "act": "fill_tmp" }));
     assert_eq!(filled["errno"], libc::ENOSPC, "{filled}");
     assert!(filled["written"].as_u64().unwrap() <= rig::MEMORY / 2);
+    // A disk is filled by one large file, or by many small ones; a child's count as well.
+    for each in [1 << 30, 1 << 20] {
+        let (reason, detail) = rig.failure(json!({ "act": "fill_out", "each": each }));
+        assert_eq!(reason, Failure::Disk, "{detail}");
+        assert!(detail.contains("[limits] disk = \"40 MiB\""), "{detail}");
+        let mut bytes = 0;
+        for file in std::fs::read_dir(rig.path("home/out")).unwrap().flatten() {
+            bytes += file.metadata().unwrap().len();
+            std::fs::remove_file(file.path()).unwrap();
+        }
+        assert!(bytes >= rig::DISK / 2, "{bytes}");
+    }
+    // Three are standard input, output and error.
+    assert_eq!(rig.ask(json!({ "act": "open_many" })), 61);
     // As much as the limit goes through; a task larger than a pipe too.
     let long = "x".repeat(OUTPUT - 4096);
     assert_eq!(rig.ask(json!({ "act": "echo", "value": long })), json!(long));

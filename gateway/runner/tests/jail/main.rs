@@ -9,8 +9,11 @@ mod probe;
 mod escape;
 mod limits;
 mod life;
+mod runtimes;
+mod cgroups;
+mod drill;
 
-use std::{fs, path::Path, time::Instant};
+use std::{fs, io::Read, path::Path, time::Instant};
 
 use openclaw_confine::spawn::Identity;
 use rig::{Rig, Setup, skill};
@@ -20,25 +23,34 @@ type Case = (&'static str, fn(&Rig));
 const CASES: &[Case] = &[
     ("the_status_tells_all", life::the_status_tells_all),
     ("the_others_are_hidden", life::the_others_are_hidden),
-    ("files", escape::files),
-    ("network", escape::network),
-    ("forbidden_calls", escape::forbidden_calls),
-    ("a_clean_start", escape::a_clean_start),
-    ("programs", escape::programs),
-    ("limits", limits::limits),
+    ("incidents_65_67_73_81_and_85_files", escape::files),
+    ("incidents_60_61_64_and_79_network", escape::network),
+    ("incident_78_forbidden_calls", escape::forbidden_calls),
+    ("incidents_71_and_97_a_clean_start", escape::a_clean_start),
+    ("incidents_70_101_and_102_programs", escape::programs),
+    ("incident_82_skills_do_not_meet", escape::skills_do_not_meet),
+    ("incidents_72_and_86_arguments_are_data", escape::arguments_are_data),
+    ("incident_100_changed_skills_do_not_run", life::changed_skills_do_not_run),
+    ("incidents_111_and_113_words_stay_out_of_logs", life::words_stay_out_of_logs),
+    ("incidents_84_and_115_limits", limits::limits),
     ("endings", limits::endings),
-    ("fork_bomb", limits::fork_bomb),
+    ("incident_84_fork_bomb", limits::fork_bomb),
     ("nothing_stays", life::nothing_stays),
     ("cancelled", life::cancelled),
-    ("refusals", life::refusals),
-    ("a_racing_link_wins_nothing", escape::a_racing_link_wins_nothing),
-    ("many_calls", life::many_calls),
+    ("incidents_67_and_85_refusals", life::refusals),
+    ("incident_68_a_racing_link_wins_nothing", escape::a_racing_link_wins_nothing),
+    ("runtime_shell", runtimes::shell),
+    ("runtime_python", runtimes::python),
+    ("runtime_node", runtimes::node),
+    ("runtime_unlisted", runtimes::unlisted),
+    ("incident_80_many_calls_leave_nothing", life::many_calls),
 ];
 
 /// The kernel limits the processes of nobody's root.
 const ORDINARY: &[Case] = &[("process_limit", limits::process_limit)];
 
 fn more_skills(root: &Path) {
+    runtimes::prepare(root);
     for (name, grant) in [
         ("missing", "~/nowhere"),
         ("linked", "~/link"),
@@ -46,6 +58,7 @@ fn more_skills(root: &Path) {
         ("raced", "~/raced"),
         ("brief", "~/documents"),
         ("script", "~/documents"),
+        ("changing", "~/documents"),
     ] {
         skill(root, name);
         let manifest = root.join("skills").join(name).join("skill.toml");
@@ -87,6 +100,12 @@ fn main() {
         let (call, errno, program) = (next(), next(), next());
         return launch_without(&call, &errno, &program, args);
     }
+    if args.next_if(|arg| arg == "--when-told").is_some() {
+        std::io::stdin().read_exact(&mut [0]).unwrap();
+        let program = args.next().unwrap();
+        let error = std::os::unix::process::CommandExt::exec(std::process::Command::new(&program).args(args));
+        panic!("{program}: {error}");
+    }
     let only: Vec<String> = args.filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part.as_str()));
     // Hundreds of calls with few descriptors: a leak of one each would be noticed.
@@ -117,8 +136,20 @@ fn main() {
             check(who, name, &mut || run(&rig));
         }
         check(who, "the_runner_is_killed", &mut || life::the_runner_is_killed(setup));
-        check(who, "a_missing_layer_turns_skills_off", &mut || life::a_missing_layer_turns_skills_off(setup));
+        check(who, "incident_77_a_missing_layer_turns_skills_off", &mut || {
+            life::a_missing_layer_turns_skills_off(setup)
+        });
         check(who, "production", &mut || life::production(setup));
+        check(who, "incident_77_production_under_systemd_wants_a_cgroup", &mut || {
+            cgroups::production_under_systemd_wants_one(setup)
+        });
+        check(who, "incident_83_the_jail_holds_with_any_barrier_missing", &mut || {
+            drill::the_jail_holds_with_any_barrier_missing(setup)
+        });
+        check(who, "a_missing_layer_fails_the_drill", &mut || drill::a_missing_layer_fails_the_drill(setup));
+        if setup.identity.is_some() {
+            check(who, "a_leaf_for_each_call", &mut || cgroups::a_leaf_for_each_call(setup));
+        }
     }
     assert_eq!(failed, 0, "{failed} cases failed");
 }

@@ -57,6 +57,7 @@ fn act(act: &str, arguments: &Value) -> Value {
         "execute" => told(Command::new(path).output().map(|output| output.status.code())),
         "again" => told(again()),
         "kill_first" => told(call(libc::SYS_kill, [1, libc::SIGKILL.into(), 0, 0])),
+        "signal" => told(call(libc::SYS_kill, [number("pid"), 0, 0, 0])),
         "kill_all" => told(call(libc::SYS_kill, [-1, libc::SIGKILL.into(), 0, 0])),
         "raise_limits" => raise_limits(),
         "writable_code" => writable_code(),
@@ -68,6 +69,20 @@ fn act(act: &str, arguments: &Value) -> Value {
         "sleep" => {
             thread::sleep(Duration::from_secs(600));
             Value::Null
+        }
+        "stubborn" => {
+            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGXCPU] {
+                // SAFETY: ignoring a signal installs no handler.
+                unsafe { libc::signal(signal, libc::SIG_IGN) };
+            }
+            loop {
+                thread::sleep(Duration::from_secs(600));
+            }
+        }
+        "fill_out" => fill_out(number("each")),
+        "open_many" => {
+            let open: Vec<_> = (0..5000).map_while(|_| fs::File::open("/dev/null").ok()).collect();
+            json!(open.len())
         }
         "spin" => loop {
             std::hint::black_box(0);
@@ -211,6 +226,19 @@ fn fill_tmp() -> Value {
             Err(error) => return json!({ "written": written, "errno": error.raw_os_error() }),
         }
     }
+}
+
+/// Fills files of this size until something happens.
+fn fill_out(each: i64) -> Value {
+    for number in 0.. {
+        let mut file = fs::File::create(format!("/files/out/fill-{number}")).unwrap();
+        for _ in 0..each >> 16 {
+            if let Err(error) = file.write_all(&[1; 65536]) {
+                return told::<()>(Err(error));
+            }
+        }
+    }
+    Value::Null
 }
 
 fn again() -> io::Result<String> {

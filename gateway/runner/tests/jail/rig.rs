@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 /// Limits of the probe's manifests.
 pub const MEMORY: u64 = 64 << 20;
 pub const OUTPUT: usize = 64 << 10;
+pub const DISK: u64 = 40 << 20;
 
 /// A running runner.
 pub struct Rig {
@@ -38,6 +39,8 @@ pub struct Setup {
     pub identity: Option<Identity>,
     /// `production` instead of `development`.
     pub production: bool,
+    /// As systemd starts it.
+    pub notify: bool,
     /// A system call that the kernel shall not have, and its errno.
     pub without: Option<(i64, i32)>,
 }
@@ -45,6 +48,11 @@ pub struct Setup {
 impl Rig {
     /// Starts one. `change` sees the folders first.
     pub fn start(setup: Setup, change: impl FnOnce(&Path)) -> Self {
+        Self::start_in(setup, None, change)
+    }
+
+    /// Starts one in a cgroup.
+    pub fn start_in(setup: Setup, group: Option<&Path>, change: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::Builder::new().prefix("jail-").tempdir().unwrap();
         let root = folder.path();
         fs::set_permissions(root, PermissionsExt::from_mode(0o755)).unwrap();
@@ -85,13 +93,21 @@ impl Rig {
 
         let (ours, theirs) = pair().unwrap();
         let program = root.join("bin/openclaw-runner");
+        let (go, gone) = std::io::pipe().unwrap();
         let start = match setup.without {
+            None if group.is_some() => {
+                Start::new(root.join("bin/launcher")).arg("--when-told").arg(program).standard(0, go.into())
+            }
             None => Start::new(program),
             Some((call, errno)) => Start::new(root.join("bin/launcher"))
                 .arg("--without")
                 .arg(call.to_string())
                 .arg(errno.to_string())
                 .arg(program),
+        };
+        let start = match setup.notify {
+            true => start.env("NOTIFY_SOCKET", root.join("notify").to_str().unwrap()),
+            false => start,
         };
         let runner = start
             .arg("--config")
@@ -107,6 +123,10 @@ impl Rig {
             .identity(setup.identity)
             .spawn()
             .unwrap();
+        if let Some(group) = group {
+            fs::write(group.join("cgroup.procs"), runner.id().to_string()).unwrap();
+            std::io::Write::write_all(&mut &gone, b"g").unwrap();
+        }
         Self { runner, door: Door::Pair(ours), digests: Mutex::default(), folder }
     }
 
@@ -255,6 +275,8 @@ cpu = "1 s"
 wall = "60 s"
 processes = 8
 output = "{OUTPUT} B"
+disk = "{DISK} B"
+files = 64
 [[tool]]
 name = "probe"
 description = "tries to get out"

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Config, TERMINAL};
+use super::{Config, Level, Listen, Profile, TERMINAL};
 use crate::facts::FACTS;
 
 impl Config {
@@ -36,7 +36,8 @@ impl Config {
         if let Some(name) = duplicate(&mut models) {
             return err(format!("two models are named {name:?}"), "give each [[model]] its own name");
         }
-        for key in self.model.iter().filter_map(|m| m.key.as_deref()).chain(tokens) {
+        let keys = self.model.iter().flat_map(|model| model.key.iter().chain(&model.spare_keys));
+        for key in keys.map(String::as_str).chain(tokens) {
             let good = !key.is_empty()
                 && key.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
             if !good {
@@ -49,6 +50,15 @@ impl Config {
         for model in &self.model {
             if let Some(url) = &model.url {
                 web_url(&format!("model {:?}: url", model.name.as_str()), url, model.private)?;
+            }
+            if let Some(via) = &model.via {
+                exit(&format!("model {:?}: via", model.name.as_str()), via)?;
+            }
+            if model.key.is_none() && !model.spare_keys.is_empty() {
+                return err(
+                    format!("model {:?}: spare_keys without a key", model.name.as_str()),
+                    "write the first of them as `key`",
+                );
             }
             if model.max_output == 0 {
                 return err(
@@ -63,6 +73,28 @@ impl Config {
                 "write the whole path, beginning with `/`: the processes are started from nowhere in particular",
             );
         }
+        if let Some(path) = self.keys.file.iter().find(|path| !path.is_absolute()) {
+            return err(
+                format!("[keys] file {path:?} is not an absolute path"),
+                "write the whole path, beginning with `/`: keys are never looked for in a working directory",
+            );
+        }
+        if self.profile == Profile::Production && self.log.level == Level::Debug {
+            return err(
+                "[log] level is \"debug\" in the profile production, so much would be written beside keys that matter"
+                    .into(),
+                "set level = \"info\", or profile = \"development\" with keys of its own",
+            );
+        }
+        if let Some(path) = self.network.extra_roots.iter().find(|path| !path.is_absolute()) {
+            return err(
+                format!("[network] extra_roots {path:?} is not an absolute path"),
+                "write the whole path, beginning with `/`",
+            );
+        }
+        if let Some(via) = &self.telegram.via {
+            exit("telegram: via", via)?;
+        }
         web_url("telegram: api", &self.telegram.api, self.telegram.private)?;
         let t = &self.telegram;
         if [t.per_second, t.per_chat_minute, t.per_group_minute].iter().any(|n| !(1..=1_000_000).contains(n))
@@ -70,6 +102,12 @@ impl Config {
             return err(
                 "[telegram] per_second, per_chat_minute or per_group_minute is out of range".into(),
                 "set each to 1 to 1000000; Telegram allows about 30, 60 and 20",
+            );
+        }
+        if self.webhook.peer.is_some() && matches!(self.webhook.listen, Listen::Tcp(_)) {
+            return err(
+                "[webhook] peer names a user, but `listen` is an address, where nobody knows the user of a connection".into(),
+                "set listen = \"unix:/absolute/path\", or take `peer` away",
             );
         }
         if let Some(url) = &self.webhook.public_url {
@@ -129,6 +167,22 @@ fn web_url(what: &str, url: &Url, private: bool) -> Result<(), (String, String)>
     Ok(())
 }
 
+/// A proxy on the way out.
+fn exit(what: &str, url: &Url) -> Result<(), (String, String)> {
+    let more = !url.username().is_empty()
+        || url.password().is_some()
+        || !matches!(url.path(), "" | "/")
+        || url.query().is_some()
+        || url.fragment().is_some();
+    match matches!(url.scheme(), "socks5" | "http") && url.host().is_some() && url.port().is_some() && !more {
+        true => Ok(()),
+        false => Err((
+            format!("{what} is not a proxy that can be used"),
+            "write socks5://host:port or http://host:port, without user, password or path".into(),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -163,6 +217,14 @@ mod tests {
             ("[turn]\nsteps = 0", "[turn]"),
             ("[skills]\nfolders = [\"skills\"]", "not an absolute path"),
             ("[skills]\nhome = \"~\"", "not an absolute path"),
+            ("[webhook]\npeer = \"cloudflared\"", "set listen = \"unix:"),
+            ("[telegram]\nvia = \"socks5://user:pw@h:1\"", "without user, password or path"),
+            ("[telegram]\nvia = \"socks5://h\"", "socks5://host:port"),
+            ("[telegram]\nvia = \"ftp://h:1\"", "socks5://host:port"),
+            ("[[model]]\nname = \"m\"\napi = \"openai\"\nmodel = \"x\"\nspare_keys = [\"A\"]", "as `key`"),
+            ("[network]\nextra_roots = \"ca.pem\"", "not an absolute path"),
+            ("[keys]\nfile = \".env\"", "never looked for in a working directory"),
+            ("profile = \"production\"\n[log]\nlevel = \"debug\"", "set level = \"info\""),
             ("[skills.runtime.python]\npath = \"python3\"", "not an absolute path"),
             ("[skills.runtime.python]\nfolders = []", "missing field `path`"),
             ("[skills.runtime.Python]\npath = \"/usr/bin/python3\"", "runtime name"),

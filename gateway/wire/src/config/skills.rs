@@ -19,6 +19,8 @@ pub struct Skills {
     pub folders: Vec<PathBuf>,
     /// Skills that stay off.
     pub disabled: Vec<SkillId>,
+    /// The runner attacks its own jails when it starts, and runs no skill if one did not hold.
+    pub drill_at_start: bool,
     /// Interpreters that a manifest may name (`runtime = "python"`). None by default.
     pub runtime: BTreeMap<RuntimeName, Runtime>,
 }

@@ -24,11 +24,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use openclaw::ingress::{self, Gate, Inbox, Listener, NotStored, Secrets, Source, Verified};
+use openclaw::ingress::{self, Digest, Gate, Inbox, Listener, NotStored, Secrets, Source, Verified};
 use openclaw_wire::{config::Config, facts::FACTS};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -102,15 +102,12 @@ pub fn main(kind: &Kind) -> anyhow::Result<()> {
 
 /// Everything that the gateway does with a request, on as many threads, but for the inbox.
 fn handler(listener: std::net::TcpListener, digest: &str) -> anyhow::Result<()> {
-    let mut expected = [0; 32];
-    for (at, byte) in expected.iter_mut().enumerate() {
-        let digits = digest.get(2 * at..2 * at + 2).context("a SHA-256 has 64 digits")?;
-        *byte = u8::from_str_radix(digits, 16)?;
-    }
+    let expected = Digest::from_hex(digest).context("a SHA-256 has 64 digits")?;
     let config = Config::parse("", Path::new("none"))?;
     let secrets = Arc::new(Secrets::default());
-    secrets.set([(BOT.parse()?, expected)].into());
-    let source = Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone() };
+    secrets.set([(BOT.parse()?, expected.into())].into());
+    let source =
+        Source { from: config.webhook.from, ranges: FACTS.telegram.ranges.clone(), users: Vec::new() };
     let limit = Duration::from_secs(config.webhook.read_timeout);
     let gate = Arc::new(Gate::new(source, secrets, config.webhook.max_body, limit));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -7,6 +7,7 @@ mod floor;
 mod hook;
 mod program;
 mod report;
+mod spawn;
 mod turns;
 
 use std::{path::PathBuf, time::Duration};
@@ -33,7 +34,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5_000)]
     soak: u64,
     /// Messages for CPU time
-    #[arg(long, default_value_t = 2_048)]
+    #[arg(long, default_value_t = 8_192)]
     messages: u64,
     /// Updates in one round of accepts
     #[arg(long, default_value_t = 8_000)]
@@ -44,6 +45,9 @@ struct Arguments {
     /// Starts; the middle counts
     #[arg(long, default_value_t = 7)]
     starts: usize,
+    /// Cold calls of each kind; the middle counts
+    #[arg(long, default_value_t = 300)]
+    spawns: usize,
     /// What the model server speaks
     #[arg(long, value_enum, default_value = "anthropic")]
     api: Api,
@@ -72,6 +76,7 @@ enum Part {
     Delay,
     Start,
     Memory,
+    Spawn,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -98,6 +103,10 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     let new = || Openclaw::new(&dist, disk, &far, arguments.api);
     let mut report = Report::default();
 
+    if wanted(Part::Spawn) {
+        eprintln!("{} calls of /bin/true", arguments.spawns);
+        report.spawn = Some(spawn::measure(&dist, disk, arguments.spawns)?);
+    }
     if wanted(Part::Start) {
         eprintln!("starting {} times", arguments.starts + 1);
         let mut openclaw = new()?;
@@ -138,7 +147,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
             report.delay = Some(turns::delay(&openclaw, &far, disk, 300)?);
         }
         if wanted(Part::Cost) {
-            eprintln!("{} messages over 64 chats", arguments.messages);
+            eprintln!("{} messages over {} chats", arguments.messages, turns::CHATS);
             report.cost = Some(turns::cost(&openclaw, &far, disk, arguments.messages)?);
         }
         if wanted(Part::Accepts) {

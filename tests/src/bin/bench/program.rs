@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The unprivileged account when root measures.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 /// A start or a stop that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The first of the people who may write, and how many there are.
@@ -73,6 +73,11 @@ impl Dist {
             copy(&Path::new(&from).join(part), &to.path().join(part))?;
         }
         Ok(Self(to))
+    }
+
+    /// Where the programs are.
+    pub fn folder(&self) -> PathBuf {
+        self.0.path().join("bin")
     }
 
     fn program(&self) -> PathBuf {
@@ -268,7 +273,7 @@ fn named(at: usize, process: Process) -> String {
     }
 }
 
-fn give(path: &Path) -> anyhow::Result<()> {
+pub fn give(path: &Path) -> anyhow::Result<()> {
     if rustix::process::geteuid().is_root() {
         chown(path, Some(NOBODY), Some(NOBODY))?;
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     accept::Accepts,
     program::Memory,
+    spawn::Spawn,
     total,
     turns::{Cost, Delay},
 };
@@ -22,6 +23,8 @@ pub struct Report {
     pub start: Option<f64>,
     /// The same with an empty state folder.
     pub first_start: Option<f64>,
+    /// Cold calls.
+    pub spawn: Option<Spawn>,
     /// Before the first message.
     pub idle: Option<Vec<Memory>>,
     /// After this many messages.
@@ -144,6 +147,22 @@ impl Report {
                 Target::None,
             );
         }
+        if let Some(spawn) = &self.spawn {
+            row(
+                "cold call of /bin/true in the full jail, p50",
+                format!("{:.2} ms", spawn.jail),
+                format!("{:.2} ms (bwrap --unshare-all)", spawn.bwrap),
+                spawn.jail / spawn.bwrap,
+                Target::AtMost(0.6),
+            );
+            row(
+                "the same, bwrap with devices and /tmp",
+                format!("{:.2} ms", spawn.jail),
+                format!("{:.2} ms", spawn.bwrap_more),
+                spawn.jail / spawn.bwrap_more,
+                Target::None,
+            );
+        }
         let mib = |kib: u64| kib as f64 / 1024.0;
         if let Some(idle) = &self.idle {
             let three = mib(total(&idle[1..]));
@@ -186,6 +205,9 @@ impl Report {
         }
         if let Some(delay) = &self.delay {
             lines.push(format!("Accepted after {:.2} ms (p50).", delay.accept));
+        }
+        if let Some(spawn) = &self.spawn {
+            lines.push(format!("/bin/true alone: {:.2} ms (p50).", spawn.bare));
         }
         for (when, memory) in
             [("idle", self.idle.as_ref()), ("after", self.soaked.as_ref().map(|(_, memory)| memory))]

@@ -1,11 +1,11 @@
-//! The account that the processes run as, when root starts them. Read from `/etc/passwd`; directory services are not asked.
+//! Accounts of this machine: the one that the processes run as, when root starts them, and the tunnel's. Read from
+//! `/etc/passwd`; directory services are not asked.
 
-use std::{
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-};
+use std::{os::unix::ffi::OsStrExt, path::PathBuf};
 
 use crate::command::fault::Fault;
+
+const PASSWD: &str = "/etc/passwd";
 
 /// An account of this machine that is not root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +21,12 @@ pub struct Account {
 impl Account {
     /// By name or number.
     pub fn find(user: &str) -> Result<Self, Fault> {
-        let file = Path::new("/etc/passwd");
-        let text = std::fs::read(file).map_err(|error| {
-            Fault::new(format!("read {}: {error}", file.display()), "start as an unprivileged user")
+        let found = look_up(user, "start as an unprivileged user")?.ok_or_else(|| {
+            Fault::new(
+                format!("find the user {user:?}: no such line in {PASSWD}"),
+                "useradd --system --create-home openclaw, then --user openclaw",
+            )
         })?;
-        let found =
-            text.split(|byte| *byte == b'\n').find_map(|line| entry(line, user)).ok_or_else(|| {
-                Fault::new(
-                    format!("find the user {user:?}: no such line in {}", file.display()),
-                    "useradd --system --create-home openclaw, then --user openclaw",
-                )
-            })?;
         match found.uid {
             0 => Err(Fault::new(
                 format!("run as {user:?}: that is root, and no process of OpenClaw runs as root"),
@@ -40,6 +35,23 @@ impl Account {
             _ => Ok(found),
         }
     }
+}
+
+/// The number of a user who may connect to us: root too, and a number without a name, as there are in containers.
+pub fn number_of(user: &str) -> Result<u32, Fault> {
+    if let Ok(number) = user.parse() {
+        return Ok(number);
+    }
+    let mend = "write the user's number instead of its name (`id -u NAME` shows it)";
+    match look_up(user, mend)? {
+        Some(account) => Ok(account.uid),
+        None => Err(Fault::new(format!("find the user {user:?}: no such line in {PASSWD}"), mend)),
+    }
+}
+
+fn look_up(user: &str, mend: &str) -> Result<Option<Account>, Fault> {
+    let text = std::fs::read(PASSWD).map_err(|error| Fault::new(format!("read {PASSWD}: {error}"), mend))?;
+    Ok(text.split(|byte| *byte == b'\n').find_map(|line| entry(line, user)))
 }
 
 /// passwd(5): `name:password:UID:GID:GECOS:directory:shell`.
@@ -59,7 +71,7 @@ fn entry(line: &[u8], user: &str) -> Option<Account> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Account, entry};
+    use super::{Account, entry, number_of};
 
     #[test]
     fn a_passwd_line_is_found_by_name_and_number() {
@@ -78,6 +90,16 @@ mod tests {
         for user in ["root", "0"] {
             let error = Account::find(user).expect_err(user).to_string();
             assert!(error.contains("no process of OpenClaw runs as root"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_known_by_its_name_or_by_any_number() {
+        assert_eq!(number_of("root").ok(), Some(0));
+        assert_eq!(number_of("4000000").ok(), Some(4_000_000));
+        for user in ["no-such-user-here", "", "-1", "4294967296"] {
+            let error = number_of(user).expect_err(user).to_string();
+            assert!(error.contains("id -u NAME"), "{error}");
         }
     }
 }

@@ -13,11 +13,11 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use openclaw_confine::{Inherited, again::again, spawn::Identity};
-use openclaw_wire::config::{Config, Level, Log, LogFormat};
+use openclaw_wire::config::{Config, Log};
 use rustix::{fs::Mode, process::DumpableBehavior};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-mod account;
+pub mod account;
 mod backoff;
 mod folder;
 mod keys;
@@ -160,20 +160,10 @@ fn start(args: &RunArgs, place: &Place) -> anyhow::Result<ExitCode> {
 
 /// The supervisor's own lines, in the form of its children's.
 fn log_lines(log: &Log, file: Option<Arc<File>>) {
-    let level = match log.level {
-        Level::Error => tracing::Level::ERROR,
-        Level::Warn => tracing::Level::WARN,
-        Level::Info => tracing::Level::INFO,
-        Level::Debug => tracing::Level::DEBUG,
-    };
     let colours = file.is_none() && io::stderr().is_terminal();
     let writer = match file {
         Some(file) => BoxMakeWriter::new(file),
         None => BoxMakeWriter::new(io::stderr),
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(writer).with_target(false);
-    match log.format {
-        LogFormat::Text => lines.with_ansi(colours).init(),
-        LogFormat::Json => lines.json().init(),
-    }
+    openclaw_log::start_into(log, env!("CARGO_CRATE_NAME"), writer, colours);
 }

@@ -1,5 +1,7 @@
 //! The gate over real connections: what it answers, what it stores, and when it hangs up.
 
+mod timing;
+
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr},
@@ -8,7 +10,7 @@ use std::{
 };
 
 use openclaw_wire::config::From;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::ingress::NotStored;
+use crate::ingress::{Digest, NotStored};
 
 const UPDATE: &str = r#"{"update_id":1,"my_chat_member":{"chat":{"id":1,"type":"private"}}}"#;
 const MOST: usize = 1000;
@@ -49,9 +51,9 @@ impl World {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
         let address = listener.local_addr().expect("address");
         let (stored, secrets) = (Arc::<Stored>::default(), Arc::<Secrets>::default());
-        let digest = Sha256::digest("test-secret").into();
-        secrets.set(HashMap::from([("main".parse().expect("name"), digest)]));
-        let source = Source { from: From::Tunnel, ranges: FACTS.telegram.ranges.clone() };
+        let digest = Digest::new(Sha256::digest("test-secret").into());
+        secrets.set(HashMap::from([("main".parse().expect("name"), digest.into())]));
+        let source = Source { from: From::Tunnel, ranges: FACTS.telegram.ranges.clone(), users: Vec::new() };
         // Short: two cases wait until it is over.
         let gate = Gate::new(source, secrets.clone(), MOST, Duration::from_millis(500));
         let inbox = Arc::new(stored.clone());
@@ -166,7 +168,8 @@ async fn each_request_gets_its_status_an_empty_body_and_what_is_refused_is_not_s
     assert!(statuses(&answer.to_uppercase()) == ["503"] && answer.contains("retry-after: 2"), "{answer}");
     // A blank secret is never right, even if egress should tell the digest of one; without any digest we are not ready.
     world.stored.0.lock().expect("lock").1 = false;
-    world.secrets.set(HashMap::from([("main".parse().expect("name"), Sha256::digest("").into())]));
+    let empty = Digest::new(Sha256::digest("").into());
+    world.secrets.set(HashMap::from([("main".parse().expect("name"), empty.into())]));
     let blank = good.replace("test-secret", "");
     assert_eq!(statuses(&world.until_closed(&blank).await), ["401"]);
     world.secrets.set(HashMap::new());

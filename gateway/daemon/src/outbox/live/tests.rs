@@ -11,12 +11,13 @@ use openclaw_wire::id::{BotName, ChatId};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 
-use super::{Live, Tempo};
+use super::{Growing, Live, Tempo};
 use crate::{
     outbox::{
         MIGRATION, Outgoing, enqueue,
         rich::Rich,
         sender::{Limits, Sender},
+        shown::{self, Shown},
     },
     store::Store,
     telegram::method::{Answer, BotApi, Posting},
@@ -81,7 +82,7 @@ struct Bench {
 
 async fn bench(tempo: Tempo, replies: impl IntoIterator<Item = (u16, Value)>) -> Bench {
     let dir = tempfile::tempdir().expect("dir");
-    let store = Store::open(&dir.path().join("db"), &[MIGRATION]).expect("open");
+    let store = Store::open(&dir.path().join("db"), &[MIGRATION, shown::MIGRATION]).expect("open");
     let api = Arc::new(Script { replies: Mutex::new(replies.into_iter().collect()), ..Script::default() });
     let limits = Limits { tempo, ..Limits::default() };
     let sender = Sender::start(store.clone(), api.clone(), limits, mpsc::channel(9).0).await.expect("start");
@@ -90,7 +91,17 @@ async fn bench(tempo: Tempo, replies: impl IntoIterator<Item = (u16, Value)>) ->
 
 impl Bench {
     fn live(&self, chat: i64) -> Live {
-        self.sender.live("main".parse().expect("name"), ChatId(chat), None, Some(7))
+        self.live_after(chat, Shown::No)
+    }
+
+    fn live_after(&self, chat: i64, shown: Shown) -> Live {
+        let links = Arc::new(|_: &str| true);
+        let growing = Growing { answers: 3, topic: None, reply_to: Some(7), shown, links };
+        self.sender.live("main".parse().expect("name"), ChatId(chat), growing)
+    }
+
+    fn recorded(&self) -> Shown {
+        self.store.read(|db| shown::find(db, 3)).expect("read")
     }
 }
 
@@ -105,7 +116,7 @@ async fn typing_repeats_and_ends_with_the_turn() {
     let live = bench.live(5);
     bench.api.until(|api| api.methods().len() >= 3).await;
     assert_eq!(bench.api.of("sendChatAction")[0], json!({"chat_id": 5, "action": "typing"}));
-    assert_eq!(live.finish().await, None);
+    assert_eq!(live.finish().await, Shown::No);
     let after = bench.api.methods().len();
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(bench.api.methods().len(), after, "nothing after the end");
@@ -116,7 +127,7 @@ async fn a_short_turn_shows_nothing() {
     let bench = bench(Tempo::default(), []).await;
     let live = bench.live(5);
     live.text("done");
-    assert_eq!(live.finish().await, None);
+    assert_eq!(live.finish().await, Shown::No);
     drop(bench.live(6));
     assert!(bench.api.methods().is_empty());
 }
@@ -132,7 +143,7 @@ async fn a_private_chat_sees_a_growing_draft() {
     live.text(&"x".repeat(10_000));
     bench.api.until(|api| api.methods().len() == 3).await;
     let id = live.draft_id();
-    assert_eq!(live.finish().await, None, "there is nothing to edit");
+    assert_eq!(live.finish().await, Shown::No, "there is nothing to edit");
     let drafts = bench.api.of("sendMessageDraft");
     assert_ne!(id, 0);
     assert_eq!(
@@ -174,7 +185,7 @@ async fn a_group_sees_a_message_that_is_edited_and_handed_over() {
     bench.api.until(|api| api.methods().len() == 3).await;
     live.text(" four: the pace of a group keeps room for the answer itself");
     tokio::time::sleep(Duration::from_millis(30)).await;
-    assert_eq!(live.finish().await, Some(44));
+    assert_eq!((live.finish().await, bench.recorded()), (Shown::As(44), Shown::As(44)));
     assert_eq!(bench.api.methods(), ["sendMessage", "editMessageText", "editMessageText"]);
     let sent = &bench.api.of("sendMessage")[0];
     assert_eq!((&sent["text"], &sent["reply_parameters"]["message_id"]), (&json!("one …"), &json!(7)));
@@ -196,6 +207,7 @@ async fn the_growing_answer_does_not_overtake_what_was_said_before() {
         reply_to: None,
         buttons: None,
         edit: None,
+        repeat: false,
     };
     bench.store.write(move |t| enqueue(t, &before, 1)).await.expect("write");
     bench.sender.wake(&"main".parse().expect("name"), ChatId(-5));
@@ -206,4 +218,31 @@ async fn the_growing_answer_does_not_overtake_what_was_said_before() {
     let texts: Vec<_> = bench.api.of("sendMessage").iter().map(|call| call["text"].clone()).collect();
     assert_eq!(texts, ["before", "before", "after …"]);
     live.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_the_chat_is_edited_and_what_may_be_there_gets_no_second_beside_it() {
+    let bench = bench(quick(), []).await;
+    let live = bench.live_after(-5, Shown::As(44));
+    live.text("anew");
+    bench.api.until(|api| !api.methods().is_empty()).await;
+    assert_eq!((live.finish().await, bench.api.methods()), (Shown::As(44), vec!["editMessageText"]));
+    let live = bench.live_after(-5, Shown::Perhaps);
+    live.text("anew");
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!((live.finish().await, bench.api.methods().len()), (Shown::Perhaps, 1), "nothing was shown");
+}
+
+#[tokio::test]
+async fn a_first_message_is_recorded_before_its_call_and_taken_back_when_it_surely_failed() {
+    let lost = (502, json!("a proxy's page"));
+    let bench = bench(quick(), [lost, refused("Bad Request: not enough rights")]).await;
+    let live = bench.live(-5);
+    live.text("one");
+    bench.api.until(|api| api.methods().len() == 1).await;
+    assert_eq!((live.finish().await, bench.recorded()), (Shown::Perhaps, Shown::Perhaps));
+    let live = bench.live(-5);
+    live.text("one");
+    bench.api.until(|api| api.methods().len() == 2).await;
+    assert_eq!((live.finish().await, bench.recorded()), (Shown::No, Shown::No));
 }

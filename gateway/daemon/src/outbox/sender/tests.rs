@@ -125,6 +125,7 @@ fn message(chat: i64, text: &str) -> Outgoing {
         reply_to: None,
         buttons: None,
         edit: None,
+        repeat: false,
     }
 }
 

@@ -110,6 +110,19 @@ pub enum ApiError {
     Unreadable(String),
 }
 
+impl ApiError {
+    /// Whether the call may have been carried out all the same.
+    pub fn may_be_done(&self) -> bool {
+        use ApiError::{Network, Server, Unreadable};
+        matches!(
+            self,
+            Unreadable(_)
+                | Server { delivery: Delivery::Unknown, .. }
+                | Network { delivery: Delivery::Unknown, .. }
+        )
+    }
+}
+
 /// `{"ok": ..., "result" | "error_code", "description", "parameters"}`.
 #[derive(Deserialize)]
 struct Envelope<T> {

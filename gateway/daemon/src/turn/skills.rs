@@ -1,0 +1,194 @@
+//! Which skills may run at all, whatever the policy says of a call: the operator's switch for each, and the drill's for all
+//! of them. And a tool that the operator runs himself.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use openclaw_wire::{
+    admin::{Ran, RunTool, SkillCall, SwitchSkill},
+    id::{ChatId, SkillId},
+    skill::Tool,
+};
+use tracing::{info, warn};
+
+use super::{Engine, now, owner};
+use crate::{
+    inbox::Lane,
+    policy::{Decision, Principal, Proposal, decide},
+    skill::{Found, calls, standing},
+    store::{Store, StoreError},
+};
+
+/// How often the runner is asked whether skills can run.
+const LOOK: Duration = Duration::from_secs(60);
+/// What a drill that failed is told with; the rest is in the drill's own table.
+const NAMED: usize = 5;
+/// Most calls that are listed.
+const LISTED: u32 = 200;
+
+/// What is off.
+#[derive(Debug, Default)]
+pub(super) struct Switches {
+    off: BTreeSet<String>,
+    drill: Option<String>,
+}
+
+impl Switches {
+    /// As stored.
+    pub(super) fn read(store: &Store) -> Result<Self, StoreError> {
+        store.read(|connection| {
+            Ok(Self {
+                off: standing::off(connection)?.into_iter().collect(),
+                drill: standing::failed(connection)?,
+            })
+        })
+    }
+}
+
+impl Engine {
+    /// Why no skill may run, as far as the gateway knows.
+    pub fn skills_off(&self) -> Option<String> {
+        let switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = switches.drill.as_ref()?;
+        Some(format!(
+            "the drill failed ({failed}); mend what it names and run `openclaw security drill` again"
+        ))
+    }
+
+    /// Whether the operator has not switched this skill off.
+    pub fn switched_on(&self, skill: &SkillId) -> bool {
+        !self.switches.lock().unwrap_or_else(PoisonError::into_inner).off.contains(skill.as_str())
+    }
+
+    /// The tools that the model may know.
+    pub(super) fn tools(&self) -> impl Iterator<Item = &Tool> {
+        self.catalog.tools().filter(|tool| {
+            self.catalog.find(tool.name.as_str()).is_some_and(|found| self.switched_on(&found.skill.id))
+        })
+    }
+
+    /// The tool of this name, if it may run; an error is for the model.
+    pub(super) fn tool(&self, name: &str) -> Result<Found<'_>, String> {
+        let found = self.catalog.find(name).filter(|found| self.switched_on(&found.skill.id));
+        let found = found.ok_or_else(|| {
+            format!("There is no tool of the name {:?}.", name.chars().take(64).collect::<String>())
+        })?;
+        match self.skills_off() {
+            Some(why) => Err(format!("Skills are off: {why}.")),
+            None => Ok(found),
+        }
+    }
+
+    /// Switches a skill off or on. `Err` inside says why that cannot be.
+    pub async fn switch_skill(&self, switch: &SwitchSkill) -> Result<Result<(), String>, StoreError> {
+        let SwitchSkill { skill, on } = switch.clone();
+        if self.config.skills.disabled.contains(&skill) {
+            return Ok(Err(format!("{skill} stands in `disabled` in section [skills] of openclaw.toml")));
+        }
+        if !self.catalog.skills().iter().any(|known| known.id == skill) {
+            return Ok(Err(format!("there is no skill {skill}")));
+        }
+        let name = skill.to_string();
+        self.store.write(move |tx| standing::switch(tx, &name, on, now())).await?;
+        let mut switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
+        match on {
+            true => switches.off.remove(skill.as_str()),
+            false => switches.off.insert(skill.to_string()),
+        };
+        info!(%skill, on, "the operator switched a skill");
+        Ok(Ok(()))
+    }
+
+    /// What came of a drill: one that failed turns skills off until one holds, and the owner is told.
+    pub async fn drilled(&self, failed: &[String]) -> Result<(), StoreError> {
+        let words = (!failed.is_empty()).then(|| {
+            let more = failed.len().saturating_sub(NAMED);
+            let named = failed.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+            let named: String = named.chars().filter(|c| !c.is_control()).take(1000).collect();
+            if more > 0 { format!("{named}; and {more} more") } else { named }
+        });
+        let kept = words.clone();
+        self.store.write(move |tx| standing::drilled(tx, kept.as_deref(), now())).await?;
+        self.switches.lock().unwrap_or_else(PoisonError::into_inner).drill = words;
+        match self.skills_off() {
+            None => info!("a drill held"),
+            Some(why) => {
+                warn!(why, "skills are off");
+                self.tell_owners(&format!("Skills are off: {why}.")).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the owner once when the runner says that skills are off.
+    pub async fn watch_skills(self: Arc<Self>) {
+        let mut told: Option<String> = None;
+        loop {
+            if let Ok(status) = self.executor.status().await
+                && status.skills_off != told
+            {
+                if let Some(why) = &status.skills_off {
+                    warn!(why, "skills are off");
+                    if let Err(error) = self.tell_owners(&format!("Skills are off: {why}.")).await {
+                        warn!(%error, "could not tell the owner");
+                    }
+                }
+                told = status.skills_off;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.stopping.cancelled() => return,
+            }
+        }
+    }
+
+    async fn tell_owners(&self, text: &str) -> Result<(), StoreError> {
+        for bot in &self.config.telegram.bot {
+            let lane = Lane { bot: bot.name.clone(), chat: ChatId(0), topic: 0 };
+            owner::tell(self, &lane, text.to_owned()).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a tool for the operator, who typed it with its arguments. `Err` inside is a refusal.
+    pub async fn run_tool(&self, run: &RunTool) -> Result<Result<Ran, String>, StoreError> {
+        let found = match self.tool(&run.tool) {
+            Ok(found) if found.skill.id == run.skill => found,
+            Ok(_) => return Ok(Err(format!("the skill {} has no tool {:?}", run.skill, run.tool))),
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Err(why) = found.validate(&run.arguments) {
+            return Ok(Err(why));
+        }
+        let call = format!("operator-{}", jiff::Timestamp::now().as_nanosecond());
+        let proposal = Proposal {
+            call: &call,
+            skill: found.skill,
+            tool: found.tool,
+            arguments: &run.arguments,
+            principal: Principal::Operator,
+            owner_there: true,
+        };
+        let grant = match decide(&proposal, None) {
+            Decision::Allow(grant) => grant,
+            Decision::Ask(_) => return Ok(Err("it would have to be asked for".into())),
+            Decision::Deny(denial) => return Ok(Err(denial.to_string())),
+        };
+        let (id, skill, tool) = (call.clone(), found.skill.id.to_string(), run.tool.clone());
+        self.store.write(move |tx| calls::start(tx, &id, 0, &skill, &tool, now()).map(drop)).await?;
+        let output = self.executor.run(grant, &self.stopping).await;
+        let (output, ()) = output.into_labelled(());
+        let failed = output.is_error;
+        // What it said is the operator's alone.
+        self.store.write(move |tx| calls::finish(tx, &call, "", failed, now())).await?;
+        Ok(Ok(Ran { text: output.text, is_error: output.is_error }))
+    }
+
+    /// The last calls, newest first; of one skill, or of all.
+    pub fn skill_calls(&self, skill: Option<&str>) -> Result<Vec<SkillCall>, StoreError> {
+        self.store.read(|connection| calls::recent(connection, skill, LISTED))
+    }
+}

@@ -1,0 +1,148 @@
+//! How long a cold call takes: the full jail around `/bin/true`, through the real runner, beside `bwrap --unshare-all` with a
+//! minimal root around the same program, turn and turn about.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, bail, ensure};
+use openclaw_confine::spawn::{Child, Identity, Start};
+use openclaw_wire::{
+    door::{Door, pair},
+    facts::FACTS,
+    frame,
+    runner::{Call, Outcome, Reply, Request},
+    skill,
+};
+use rustix::process::Signal;
+use serde::Serialize;
+
+use crate::{
+    middle,
+    program::{Dist, NOBODY, give},
+};
+
+/// Milliseconds, p50.
+#[derive(Debug, Serialize)]
+pub struct Spawn {
+    /// From the request to the end of the call.
+    pub jail: f64,
+    /// From the fork to the end of the program; only its libraries are mounted.
+    pub bwrap: f64,
+    /// The same with devices and a writable `/tmp`, as the jail has them.
+    pub bwrap_more: f64,
+    /// The program without anything around it.
+    pub bare: f64,
+}
+
+/// What a minimal root takes: the program, its loader and its library.
+const ROOT: [&str; 8] =
+    ["--ro-bind", "/usr", "/usr", "--symlink", "usr/lib64", "/lib64", "--symlink", "usr/lib"];
+const MORE: [&str; 4] = ["--dev", "/dev", "--tmpfs", "/tmp"];
+const PROGRAM: &str = "/usr/bin/true";
+
+/// Measures so many of each.
+pub fn measure(dist: &Dist, disk: &Path, count: usize) -> anyhow::Result<Spawn> {
+    let runner = Runner::start(dist, disk)?;
+    let bwrap = |more: &[&str]| {
+        let mut command = Command::new("bwrap");
+        command.arg("--unshare-all").args(ROOT).arg("/lib").args(more).arg(PROGRAM);
+        command
+    };
+    let mut figures: [Vec<f64>; 4] = Default::default();
+    // The first of each warms the caches and is not counted.
+    for round in 0..=count {
+        let took = [runner.call()?, run(bwrap(&[]))?, run(bwrap(&MORE))?, run(Command::new(PROGRAM))?];
+        if round > 0 {
+            figures.iter_mut().zip(took).for_each(|(all, one)| all.push(one));
+        }
+    }
+    let [jail, bwrap, bwrap_more, bare] = figures.map(middle);
+    Ok(Spawn { jail, bwrap, bwrap_more, bare })
+}
+
+fn run(mut command: Command) -> anyhow::Result<f64> {
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let begun = Instant::now();
+    let status = command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("start {:?}; mend: install bubblewrap", command.get_program()))?;
+    ensure!(status.success(), "{:?}: {status}", command.get_program());
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
+}
+
+struct Runner {
+    child: Child,
+    door: Door,
+    digest: String,
+}
+
+impl Runner {
+    fn start(dist: &Dist, disk: &Path) -> anyhow::Result<Self> {
+        let root = disk.join("spawn");
+        let folder = root.join("skills/true");
+        fs::create_dir_all(folder.join("bin"))?;
+        fs::create_dir_all(root.join("state"))?;
+        fs::copy(PROGRAM, folder.join("bin/true"))?;
+        fs::write(
+            folder.join("skill.toml"),
+            "program = \"bin/true\"\n[[tool]]\nname = \"t\"\ndescription = \"d\"\neffect = \"read\"\n\
+             arguments = { type = \"object\" }\n",
+        )?;
+        let config = root.join("openclaw.toml");
+        fs::write(&config, "")?;
+        give(&root.join("state"))?;
+        let (ours, theirs) = pair()?;
+        let identity = rustix::process::geteuid().is_root().then_some(Identity { uid: NOBODY, gid: NOBODY });
+        let log = fs::File::create(root.join("log"))?;
+        let child = Start::new(dist.folder().join(&FACTS.programs.runner))
+            .arg("--config")
+            .arg(config)
+            .arg("--state")
+            .arg(root.join("state"))
+            .arg("--skills")
+            .arg(root.join("skills"))
+            .standard(2, log.into())
+            .fd("gateway", theirs)
+            .identity(identity)
+            .spawn()?;
+        Ok(Self { child, door: Door::Pair(ours), digest: skill::digest(&folder)? })
+    }
+
+    fn call(&self) -> anyhow::Result<f64> {
+        let call = Call {
+            id: "bench".into(),
+            skill: "true".parse()?,
+            digest: self.digest.clone(),
+            tool: "t".into(),
+            arguments: serde_json::json!({}),
+        };
+        let begun = Instant::now();
+        let stream = self.door.open()?;
+        frame::write(&stream, &Request::Call(call))?;
+        loop {
+            match frame::read(&stream)? {
+                Some(Reply::Started) => {}
+                Some(Reply::Finished(Outcome::Output(_))) => return Ok(begun.elapsed().as_secs_f64() * 1e3),
+                other => bail!("the call of /bin/true: {other:?}"),
+            }
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // It keeps nothing that an orderly end would save.
+        let _ = self.child.signal(Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
