@@ -357,7 +357,9 @@ pub mod tests {
 
     /// A table of a configuration text and keys.
     pub fn table(config: &str, keys: &[(&str, &str)]) -> Table {
-        let config = Config::parse(config, Path::new("openclaw.toml")).expect("config");
+        // The model `m` has a price, wherever it is.
+        let config = format!("{config}\n[[price]]\nmodel = \"m\"\ninput = 0\noutput = 0\n");
+        let config = Config::parse(&config, Path::new("openclaw.toml")).expect("config");
         let keys: Vec<_> = keys.iter().map(|(name, value)| (*name, *value, Source::File)).collect();
         Table::new(&config, &Keys::of(&keys), |_| Ok(WebhookSecret::fixed("test-secret"))).expect("table")
     }
