@@ -60,7 +60,12 @@ async fn a_crash_leaves_no_half_answer_in_a_group() {
     for (round, all) in [false, true].into_iter().enumerate() {
         let (mark, text) = (format!("#slow{round}"), format!("round {round}: {TEXT}"));
         world.model.on(&mark, [Step::say_slowly(&text, 24, Duration::from_millis(300))]);
+        let edits = world.telegram.calls_of("editMessageText").len();
         here.says(&format!("@main_bot {mark}"));
+        // An edit shows that the gateway has recorded what it edits; before that it could not know.
+        while world.telegram.calls_of("editMessageText").len() == edits {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let half = here.reads(&format!("round {round}: one")).await;
         assert_ne!(half.text, text, "it still grows");
         match all {

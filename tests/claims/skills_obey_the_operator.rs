@@ -30,7 +30,7 @@ async fn a_switch_acts_at_once_and_stays() {
     let list = world.gateway.ask(&["skills", "list"]).await;
     assert!(list.contains("read-documents") && list.contains("list_documents"), "{list}");
     let shown = world.gateway.ask(&["skills", "show", "read-documents"]).await;
-    for part in ["may read ~/documents.", "no network at all", "128 MiB of memory"] {
+    for part in ["may read ~/documents.", "no network at all", "256 MiB of memory"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let ran = world.gateway.ask(&["skills", "run", "read-documents", "list_documents"]).await;

@@ -30,19 +30,15 @@ use crate::{
     admin::{self, Admin},
     command::{Serve, run::account},
     egress::Egress,
-    inbox, ingress,
-    ingress::{Gate, Listener, Secrets, Source},
+    ingress::{self, Gate, Listener, Secrets, Source},
     model::Models,
     outbox::{
-        self,
         pace::Pace,
         sender::{Limits, Sender},
     },
-    policy, session,
-    skill::{self, Catalog, Executor},
-    spend,
+    skill::{Catalog, Executor},
     store::{Prepared, Store},
-    turn::{Engine, Parts},
+    turn::{Engine, MIGRATIONS, Parts},
 };
 
 /// How long turns and sends under way may still take after a stop was asked. What is not done by then is done after
@@ -109,23 +105,8 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
 
     // Store.
     let database = args.state.join(&FACTS.state.database);
-    let migrations = [
-        inbox::MIGRATION,
-        session::pairing::MIGRATION,
-        session::history::MIGRATION,
-        policy::ask::MIGRATION,
-        skill::calls::MIGRATION,
-        outbox::rows::MIGRATION,
-        skill::standing::MIGRATION,
-        outbox::shown::MIGRATION,
-        inbox::starts::MIGRATION,
-        policy::ask::MIGRATION_MESSAGES,
-        skill::calls::MIGRATION_STOPPED,
-        session::moved::MIGRATION,
-        spend::told::MIGRATION,
-    ];
     let store =
-        Store::prepare(&database, &migrations).with_context(|| format!("open {}", database.display()))?;
+        Store::prepare(&database, &MIGRATIONS).with_context(|| format!("open {}", database.display()))?;
     // As the runner does: what was named at the start, then what the configuration names besides.
     let mut folders = args.skills.clone();
     folders.extend(config.skills.folders.iter().filter(|folder| !args.skills.contains(folder)).cloned());

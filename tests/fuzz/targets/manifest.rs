@@ -24,7 +24,7 @@ fuzz_target!(|text: &str| {
     let manifest = match parse(text, Path::new("skill.toml")) {
         Ok(manifest) => manifest,
         Err(error) => {
-            assert!(error.to_string().starts_with("read manifest skill.toml: "));
+            assert!(error.to_string().starts_with("read manifest skill.toml:"));
             return;
         }
     };

@@ -39,6 +39,6 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(lane, None);
             assert!(name.len() <= 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
         }
-        Kind::Callback(_) | Kind::Stopped(_) | Kind::Membership { .. } => {}
+        Kind::Callback(_) | Kind::Stopped(_) | Kind::Membership { .. } | Kind::Moved { .. } => {}
     }
 });

@@ -182,7 +182,7 @@ impl Reader for Stream {
             "message_start" => self.usage(&value["message"]["usage"]),
             "content_block_start" => {
                 let index = value["index"].as_u64().unwrap_or(self.blocks.len() as u64);
-                self.start(index, value["content_block"].take(), show)?;
+                self.start(index, wire::take(&mut value, "content_block"), show)?;
             }
             "content_block_delta" => self.delta(&value, show)?,
             "message_delta" => {
@@ -204,7 +204,9 @@ impl Reader for Stream {
         if let Some(fault) = Fault::inside(&value) {
             return Err(fault);
         }
-        let Value::Array(content) = value["content"].take() else { return Err(Kind::Malformed.into()) };
+        let Value::Array(content) = wire::take(&mut value, "content") else {
+            return Err(Kind::Malformed.into());
+        };
         for (index, block) in content.into_iter().enumerate() {
             self.start(index as u64, block, show)?;
         }
@@ -250,7 +252,7 @@ impl Stream {
                 let name = text(&mut block["name"]);
                 show(Event::ToolCall(&name));
                 // Compatible servers send the arguments here at once; then no deltas follow.
-                let whole = Some(block["input"].take()).filter(|input| match input {
+                let whole = Some(wire::take(&mut block, "input")).filter(|input| match input {
                     Value::Object(map) => !map.is_empty(),
                     other => !other.is_null(),
                 });

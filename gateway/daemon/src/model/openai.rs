@@ -166,7 +166,7 @@ fn tool_results(
         let mut words = Vec::new();
         for content in &result.content {
             match content_part(content) {
-                Some(mut part) if part["type"] == "text" => words.push(part["text"].take()),
+                Some(mut part) if part["type"] == "text" => words.push(wire::take(&mut part, "text")),
                 Some(part) => {
                     words.push("(a file follows in the next message)".into());
                     attached.push(json!({"type": "text", "text": format!("Output of the tool call {id}:")}));
@@ -241,11 +241,11 @@ impl Stream {
             return Err(fault);
         }
         self.usage(&value["usage"]);
-        let Value::Array(choices) = value["choices"].take() else { return Ok(()) };
+        let Value::Array(choices) = wire::take(&mut value, "choices") else { return Ok(()) };
         let first = choices.into_iter().find(|choice| choice["index"].as_u64().unwrap_or(0) == 0);
         let Some(mut choice) = first else { return Ok(()) };
         let field = if choice["delta"].is_object() { "delta" } else { "message" };
-        self.delta(choice[field].take(), show)?;
+        self.delta(wire::take(&mut choice, field), show)?;
         match choice["finish_reason"].as_str() {
             None => {}
             Some("error") => return Err(Kind::Server.into()),
@@ -257,7 +257,7 @@ impl Stream {
     }
 
     fn delta(&mut self, mut delta: Value, show: &mut wire::Show<'_>) -> Result<(), Fault> {
-        match delta["content"].take() {
+        match wire::take(&mut delta, "content") {
             Value::String(text) => self.words(&text, show)?,
             Value::Array(parts) => {
                 for part in parts {
@@ -282,12 +282,12 @@ impl Stream {
             let place = place(&mut self.draft, &mut self.refusal, Piece::Refusal(String::new()))?;
             self.draft.append(place, text)?;
         }
-        if let Value::Array(calls) = delta["tool_calls"].take() {
+        if let Value::Array(calls) = wire::take(&mut delta, "tool_calls") {
             for call in calls {
                 self.call(call, show)?;
             }
         }
-        let old = delta["function_call"].take();
+        let old = wire::take(&mut delta, "function_call");
         if old.is_object() {
             self.call(json!({"index": 0, "function": old}), show)?;
         }
@@ -306,7 +306,7 @@ impl Stream {
     fn call(&mut self, mut fragment: Value, show: &mut wire::Show<'_>) -> Result<(), Fault> {
         let index = fragment["index"].as_u64();
         let id = fragment["id"].as_str().unwrap_or_default().to_owned();
-        let mut function = fragment["function"].take();
+        let mut function = wire::take(&mut fragment, "function");
         let name = function["name"].as_str().unwrap_or_default().to_owned();
         let place = match self.slot(index, &id, &name) {
             Some(place) => place,
@@ -316,7 +316,7 @@ impl Stream {
                 place
             }
         };
-        let arguments = function["arguments"].take();
+        let arguments = wire::take(&mut function, "arguments");
         self.draft.count(id.len() + name.len())?;
         if let Some(Piece::Call(call)) = self.draft.at(place) {
             if call.wire_id.is_empty() {

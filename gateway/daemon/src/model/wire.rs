@@ -85,6 +85,11 @@ pub(super) fn arguments(call: &ToolCall) -> Cow<'_, Value> {
     }
 }
 
+/// Takes a field out of what a server sent; null where there is none. Indexing would panic when that is no object.
+pub(super) fn take(value: &mut Value, field: &str) -> Value {
+    value.get_mut(field).map(Value::take).unwrap_or_default()
+}
+
 /// About how many bytes a value takes.
 pub(super) fn weight(value: Option<&Value>) -> usize {
     match value {
@@ -151,6 +156,24 @@ pub(super) mod tests {
         let usage = reader.draft().usage;
         let answer = done.and_then(|()| std::mem::take(reader.draft()).finish());
         (shown, answer.map(|(parts, stop)| (parts, stop, usage)).map_err(|fault| fault.kind))
+    }
+
+    #[test]
+    fn what_is_no_object_is_no_reason_to_die() {
+        for data in [
+            "[1]",
+            "\"a\"",
+            "7",
+            "{\"choices\":[7]}",
+            "{\"choices\":[{\"delta\":[1]}]}",
+            "{\"choices\":[{\"delta\":{\"tool_calls\":[\"x\"]}}]}",
+            "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":\"x\"}]}}]}",
+            "{\"type\":\"content_block_start\",\"content_block\":[1]}",
+        ] {
+            let stream = format!("data: {data}\n\n");
+            assert!(read(openai::Stream::default(), &stream).1.is_err(), "{data}");
+            assert!(read(anthropic::Stream::default(), &stream).1.is_err(), "{data}");
+        }
     }
 
     /// Streams that are damaged in thousands of ways, and cut into chunks anywhere, are read or refused; never a

@@ -47,9 +47,10 @@ use crate::{
     egress::Egress,
     inbox::{self, Lane},
     model::{self, Models},
-    outbox,
-    session::{Access, BotIdentity, pairing::Guesses},
-    skill::{Catalog, Executor},
+    outbox, policy,
+    session::{self, Access, BotIdentity, pairing::Guesses},
+    skill::{self, Catalog, Executor},
+    spend,
     store::{Store, StoreError},
     telegram::{
         method::BotApi,
@@ -58,6 +59,23 @@ use crate::{
 };
 
 pub use terminal::Terminal;
+
+/// The tables of all stages, in the order in which releases brought them. Only ever appended to.
+pub const MIGRATIONS: [&str; 13] = [
+    inbox::MIGRATION,
+    session::pairing::MIGRATION,
+    session::history::MIGRATION,
+    policy::ask::MIGRATION,
+    skill::calls::MIGRATION,
+    outbox::rows::MIGRATION,
+    skill::standing::MIGRATION,
+    outbox::shown::MIGRATION,
+    inbox::starts::MIGRATION,
+    policy::ask::MIGRATION_MESSAGES,
+    skill::calls::MIGRATION_STOPPED,
+    session::moved::MIGRATION,
+    spend::told::MIGRATION,
+];
 
 /// An accepted update on its way through its lane.
 #[derive(Debug)]

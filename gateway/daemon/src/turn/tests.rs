@@ -30,7 +30,7 @@ use crate::{
     egress::Egress,
     ingress::{Inbox, Incoming, Verified},
     outbox::sender::{Limits, Sender},
-    policy, session, skill, spend,
+    session,
     telegram::method::{self, Posting},
 };
 
@@ -79,22 +79,7 @@ impl World {
 
     /// With these lines of section `[turn]`.
     async fn start_with(dir: &Path, turn: &str) -> Self {
-        let migrations = [
-            inbox::MIGRATION,
-            session::pairing::MIGRATION,
-            session::history::MIGRATION,
-            policy::ask::MIGRATION,
-            skill::calls::MIGRATION,
-            outbox::rows::MIGRATION,
-            skill::standing::MIGRATION,
-            outbox::shown::MIGRATION,
-            inbox::starts::MIGRATION,
-            policy::ask::MIGRATION_MESSAGES,
-            skill::calls::MIGRATION_STOPPED,
-            session::moved::MIGRATION,
-            spend::told::MIGRATION,
-        ];
-        let store = Store::open(&dir.join("db"), &migrations).expect("store");
+        let store = Store::open(&dir.join("db"), &super::MIGRATIONS).expect("store");
         std::fs::create_dir_all(dir.join("skills/s")).expect("folder");
         std::fs::write(dir.join("skills/s/skill.toml"), SKILL).expect("skill");
         let telegram = Arc::new(Telegram::default());

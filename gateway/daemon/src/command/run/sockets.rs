@@ -12,6 +12,8 @@ use std::{
         },
     },
     path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use openclaw_wire::{
@@ -20,6 +22,9 @@ use openclaw_wire::{
 };
 
 use crate::command::{fault::Fault, place::Place};
+
+/// How long a process that was killed may still hold its sockets while the kernel takes it apart.
+const DYING: Duration = Duration::from_secs(2);
 
 /// Every socket, each with the name under which its process is given it.
 pub struct Sockets {
@@ -78,6 +83,10 @@ fn webhook(listen: &Listen) -> Result<OwnedFd, Fault> {
 fn listen_unix(path: &Path, mode: u32) -> Result<OwnedFd, Fault> {
     let wrong =
         |error: io::Error, mend: &str| Fault::new(format!("listen on {}: {error}", path.display()), mend);
+    let gone = Instant::now() + DYING;
+    while UnixStream::connect(path).is_ok() && Instant::now() < gone {
+        sleep(Duration::from_millis(50));
+    }
     match fs::symlink_metadata(path) {
         Ok(facts) if !facts.file_type().is_socket() => {
             return Err(wrong(io::ErrorKind::AlreadyExists.into(), "move away what stands there"));
