@@ -33,3 +33,9 @@ mod logs_are_bounded_and_hold_no_content;
 mod killed_processes_lose_nothing;
 mod long_conversations_cost_the_same;
 mod the_first_run_works_offline;
+
+mod skills_reach_only_what_their_manifests_name;
+mod only_approved_skills_have_a_way_out;
+mod skills_never_see_a_key;
+mod denials_explain_themselves;
+mod no_spelling_of_an_address_or_path_gets_through;

@@ -8,3 +8,4 @@ pub mod gateway;
 pub mod disk;
 pub mod http;
 pub mod world;
+pub mod broker;

@@ -69,9 +69,11 @@ pub enum Role {
     Gateway,
     /// As the gateway, but may open and connect IP sockets (egress).
     Egress,
-    /// May start processes and make namespaces; no IP socket; no Landlock filesystem ruleset.
+    /// May start processes and make namespaces; no IP socket but TCP, in an empty network namespace; no Landlock
+    /// filesystem ruleset.
     Runner,
-    /// Runs a skill: processes, threads and files; no socket, no namespace, no mount.
+    /// Runs a skill: processes, threads and files; no socket (TCP only if there is a port to connect to), no namespace, no
+    /// mount.
     Jail,
 }
 

@@ -20,9 +20,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use openclaw_wire::{
     door::Door,
-    egress::{REFUSED, Refusal, RefusalKind, Status},
+    egress::{CloseCall, Closed, OpenCall, REFUSED, Refusal, RefusalKind, Status},
     id::BotName,
 };
+use serde::Serialize;
 use tokio::{net::UnixStream, sync::Semaphore, time::timeout};
 
 /// Connections kept for the next request: as many as turns run at once by default. More are closed after their answer.
@@ -126,6 +127,24 @@ impl Egress {
                 },
             }
         }
+    }
+
+    /// Registers a call that may have a way out.
+    pub async fn open_call(&self, call: &OpenCall) -> Result<(), EgressError> {
+        self.about_call("/call/open", call).await.map(drop)
+    }
+
+    /// Ends a call's way out; what it did with it.
+    pub async fn close_call(&self, call: String) -> Result<Closed, EgressError> {
+        let body = self.about_call("/call/close", &CloseCall { call }).await?;
+        serde_json::from_slice(&body).map_err(|_| EgressError::Strange(200))
+    }
+
+    async fn about_call(&self, path: &'static str, question: &impl Serialize) -> Result<Bytes, EgressError> {
+        let body = serde_json::to_vec(question).map_err(|_| EgressError::Cut)?;
+        let request = Request::post(path).body(Full::from(body)).expect("a constant request is valid");
+        let answer = async { collect(self.send(request).await?.into_body(), STATUS_BODY).await };
+        timeout(STATUS_TIMEOUT, answer).await.unwrap_or(Err(EgressError::Slow(STATUS_TIMEOUT)))
     }
 
     /// What egress tells of itself: its confinement, the models, the bots.

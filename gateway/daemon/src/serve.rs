@@ -164,7 +164,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let parts = Parts {
         models: models.clone(),
         egress: egress.clone(),
-        executor: Executor::new(runner),
+        executor: Executor::new(runner, egress.clone()),
         api: api.clone(),
         catalog,
         sender: sender.clone(),

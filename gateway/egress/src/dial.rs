@@ -2,6 +2,7 @@
 //! operator configured, and trust `roots` only; what they may dial is `address`'s decision.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use std::{
 use http::{HeaderValue, Response};
 use openclaw_wire::egress::{Refusal, RefusalKind};
 use reqwest::{Body, Client, Proxy, Request};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use url::Url;
 
 use crate::{
@@ -65,15 +66,24 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Sets TLS up, once for all: 1.2 and 1.3, with the cipher suites and key exchanges that rustls calls safe.
+    /// Sets TLS up, once for all.
     pub fn new(roots: RootCertStore) -> anyhow::Result<Self> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { tls, names: Arc::default(), breakers: Breakers::default() })
+        Ok(Self { tls: tls(roots)?, names: Arc::default(), breakers: Breakers::default() })
+    }
+
+    /// TLS that trusts the system's roots, or these alone.
+    pub fn tls(&self, only: Option<&[CertificateDer<'static>]>) -> anyhow::Result<ClientConfig> {
+        let Some(only) = only else { return Ok(self.tls.clone()) };
+        let mut roots = RootCertStore::empty();
+        for certificate in only {
+            roots.add(certificate.clone())?;
+        }
+        tls(roots)
+    }
+
+    /// The addresses of a name, for a connection that is no request.
+    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, AddressError> {
+        self.names.addresses(host).await
     }
 
     /// Clients for the ways without a proxy, and for these. Opens nothing.
@@ -82,19 +92,20 @@ impl Outside {
         let direct = [Reach::Public, Reach::Vouched, Reach::VouchedPlain].map(Way::from);
         for way in direct.into_iter().chain(ways.cloned()) {
             if !clients.iter().any(|(known, _)| *known == way) {
-                let client = self.client(&way)?;
+                let client = self.client(&way, &self.tls)?;
                 clients.push((way, client));
             }
         }
         Ok(Clients { clients, outside: Arc::clone(self) })
     }
 
-    fn client(&self, way: &Way) -> anyhow::Result<Client> {
+    /// A client for one way.
+    pub fn client(&self, way: &Way, tls: &ClientConfig) -> anyhow::Result<Client> {
         let plain = way.reach == Reach::VouchedPlain;
         // Behind a proxy the only name that is looked up here is the proxy's own, which the operator vouches for.
         let reach = if way.via.is_some() { Reach::Vouched } else { way.reach };
         let builder = Client::builder()
-            .tls_backend_preconfigured(self.tls.clone())
+            .tls_backend_preconfigured(tls.clone())
             .https_only(!plain)
             .dns_resolver(Resolver { reach, names: Arc::clone(&self.names) })
             .no_proxy()
@@ -123,6 +134,17 @@ impl Outside {
         };
         Ok(builder.build()?)
     }
+}
+
+/// TLS 1.2 and 1.3, with the cipher suites and key exchanges that rustls calls safe.
+fn tls(roots: RootCertStore) -> anyhow::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(tls)
 }
 
 /// The clients of one state of keys: their connections end with it.
@@ -169,7 +191,7 @@ impl Clients {
 }
 
 /// What went wrong, told without the URL: it may contain a token.
-fn failed(host: &str, error: reqwest::Error) -> Refusal {
+pub fn failed(host: &str, error: reqwest::Error) -> Refusal {
     let mut innermost: &dyn std::error::Error = &error;
     while let Some(source) = innermost.source() {
         if let Some(address) = source.downcast_ref::<AddressError>() {

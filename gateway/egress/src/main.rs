@@ -29,6 +29,7 @@ mod spend;
 mod refuse;
 mod operator;
 mod notify;
+mod way;
 
 use std::{
     path::{Path, PathBuf},
@@ -55,6 +56,7 @@ use crate::{
     proxy::Egress,
     serve::Served,
     spend::Ledger,
+    way::{Endpoints, Ways},
     webhook::Place,
 };
 
@@ -84,7 +86,7 @@ fn start() -> anyhow::Result<()> {
 
     // Settings.
     let mut inherited = Inherited::take().context("take over the descriptors that were handed to us")?;
-    let Arguments { config: config_file, state } = arguments(std::env::args_os().skip(1))?;
+    let Arguments { config: config_file, state, bundled } = arguments(std::env::args_os().skip(1))?;
     let config = Config::read(&config_file)?;
     openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
@@ -102,7 +104,9 @@ fn start() -> anyhow::Result<()> {
     let (folder, key_folder) = (state.join(&FACTS.state.egress), file.folder().to_owned());
     let (place, required) = (Place::new(&config), config.profile == config::Profile::Production);
     let (ledger_file, settings) = (state.join(&FACTS.state.ledger), config.clone());
+    let endpoints = Endpoints::read(&config, &outside)?;
     let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside)?);
+    let ways = Arc::new(Ways::new(&state, &bundled, endpoints, exchange.clone())?);
 
     // Sockets.
     let mut entry = |name: &str| match inherited.take_fd(name) {
@@ -128,7 +132,8 @@ fn start() -> anyhow::Result<()> {
         process: "egress",
         required,
         read: resolver_files(),
-        // The key file when it is changed, webhook secrets when they are exchanged, the list of seen keys, the ledger.
+        // The key file when it is changed, webhook secrets when they are exchanged, the list of seen keys, what the operator
+        // approves, the ledger.
         write: vec![folder, key_folder],
         role: Role::Egress,
         own: vec![key_memory],
@@ -141,7 +146,7 @@ fn start() -> anyhow::Result<()> {
     // Runtime.
     let ledger = ledger.start().context("start the ledger's writer")?;
     let confinement = serde_json::to_value(&report)?;
-    let egress = Arc::new(Egress { exchange, place, ledger: ledger.clone(), confinement });
+    let egress = Arc::new(Egress { exchange, place, ledger: ledger.clone(), ways, confinement });
     // One thread: it moves bytes and waits, and a second one would cost memory and wake-ups.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS).build()?;
@@ -175,11 +180,7 @@ async fn serve(
     if let Some(entry) = runner {
         let allowed = serve::owner(&entry).context("look at the runner's door")?;
         let door = Served::new("runner", entry, allowed).context("serve the runner's door")?;
-        let shared = egress.clone();
-        tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
-            let egress = shared.clone();
-            async move { egress.runner(request).await }
-        }));
+        tasks.spawn(egress.ways.clone().serve(door, tasks.clone(), stop.clone()));
     }
     if let Some(entry) = operator {
         let door = Served::new("operator", entry, Box::new(operator::allowed))
@@ -255,23 +256,28 @@ fn key_file(config: &Config, state: &Path) -> KeyFile {
 struct Arguments {
     config: PathBuf,
     state: PathBuf,
+    /// Folders of skills that came with the programs: their manifests are approved.
+    bundled: Vec<PathBuf>,
 }
 
-/// `--config FILE --state DIR`, both needed, both absolute or not; nothing is looked for in the working directory.
+/// `--config FILE --state DIR`, both needed, `--bundled DIR` as often as there are some; nothing is looked for in the
+/// working directory.
 fn arguments(given: impl Iterator<Item = std::ffi::OsString>) -> anyhow::Result<Arguments> {
-    const USAGE: &str = "usage: openclaw-egress --config FILE --state DIR (`openclaw run` starts it)";
-    let (mut config, mut state, mut given) = (None, None, given);
+    const USAGE: &str =
+        "usage: openclaw-egress --config FILE --state DIR [--bundled DIR]... (`openclaw run` starts it)";
+    let (mut config, mut state, mut bundled, mut given) = (None, None, Vec::new(), given);
     while let Some(name) = given.next() {
-        let slot = match name.to_str() {
-            Some("--config") => &mut config,
-            Some("--state") => &mut state,
+        let value = given.next().map(PathBuf::from);
+        let value = value.with_context(|| format!("{name:?} needs a value\n  {USAGE}"))?;
+        match name.to_str() {
+            Some("--config") => config = Some(value),
+            Some("--state") => state = Some(value),
+            Some("--bundled") => bundled.push(value),
             _ => bail!("unknown argument {name:?}\n  {USAGE}"),
-        };
-        *slot =
-            Some(PathBuf::from(given.next().with_context(|| format!("{name:?} needs a value\n  {USAGE}"))?));
+        }
     }
     match (config, state) {
-        (Some(config), Some(state)) => Ok(Arguments { config, state }),
+        (Some(config), Some(state)) => Ok(Arguments { config, state, bundled }),
         _ => bail!("{USAGE}"),
     }
 }

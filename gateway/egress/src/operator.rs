@@ -1,4 +1,4 @@
-//! The operator's socket: status, keys, and the webhook of each bot. Only this user and root may connect; the commands
+//! The operator's socket: status, keys, approved skills, and the webhook of each bot. Only this user and root may connect; the commands
 //! of `openclaw` are its clients.
 
 use std::os::unix::net::UnixStream;
@@ -42,6 +42,9 @@ impl Egress {
     async fn command(&self, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
         if request.uri().path().starts_with("/spend") {
             return self.ledger.answer(request).await;
+        }
+        if request.uri().path().starts_with("/skills") {
+            return self.ways.operator(request).await;
         }
         let (head, body) = request.into_parts();
         let path = head.uri.path();

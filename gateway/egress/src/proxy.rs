@@ -19,6 +19,7 @@ use crate::{
     refuse::{json, refusal, response},
     route::{Target, target},
     spend::{Charge, Ledger, Metered},
+    way::Ways,
     webhook::Place,
 };
 
@@ -45,6 +46,8 @@ pub struct Egress {
     pub place: Place,
     /// What was spent, and what may be.
     pub ledger: Ledger,
+    /// The ways out of skills.
+    pub ways: Arc<Ways>,
     /// What the kernel enforces, for [`Status`].
     pub confinement: serde_json::Value,
 }
@@ -57,6 +60,9 @@ impl Egress {
         }
         if request.uri().path().starts_with("/spend") {
             return self.ledger.answer(request).await.unwrap_or_else(|refused| response(&refused));
+        }
+        if request.uri().path().starts_with("/call/") {
+            return self.ways.gateway(request).await;
         }
         let started = std::time::Instant::now();
         let live = self.exchange.current.get();
@@ -91,15 +97,6 @@ impl Egress {
             Err(error) => tracing::warn!(bot, "forget the webhook secret before: {error:#}"),
         }
         Some(json(StatusCode::OK, &()))
-    }
-
-    /// A request of the runner. No call of a skill is registered here, so nothing is allowed.
-    pub async fn runner(&self, _: Request<Incoming>) -> Response<Answer> {
-        response(&refusal(
-            RefusalKind::NotAllowed,
-            "no skill has a way out",
-            "hosts of skills are not served",
-        ))
     }
 
     /// What egress tells of itself.

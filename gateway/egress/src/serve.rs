@@ -72,6 +72,18 @@ impl Served {
     ) where
         F: Future<Output = Response<Answer>> + Send + 'static,
     {
+        self.each(&tasks, &stop, |stream| connection(stream, stop.clone(), answer.clone())).await;
+    }
+
+    /// Gives each connection to a task of `tasks`, until `stop` or the other end's.
+    pub async fn each<F>(
+        &self,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        serve: impl Fn(UnixStream) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let next = async {
@@ -98,9 +110,9 @@ impl Served {
                 tracing::warn!(door = self.name, "refused a connection of another user");
                 continue;
             }
-            let (stop, answer) = (stop.clone(), answer.clone());
+            let serving = serve(stream);
             tasks.spawn(async move {
-                connection(stream, stop, answer).await;
+                serving.await;
                 drop(place);
             });
         }

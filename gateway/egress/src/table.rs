@@ -147,6 +147,15 @@ impl Table {
         let models = models.map(|row| format!("model {}", row.shown.name));
         models.chain(bots.map(|row| format!("bot {}", row.shown.name)))
     }
+
+    /// Whether a skill may have a key sent to this host: nobody else uses the key, or a model on that very host does.
+    pub fn leaves_to(&self, key: &str, host: &str) -> bool {
+        let named = |label: &str| {
+            let model = self.models.iter().find(|row| format!("model {}", row.shown.name) == label);
+            model.is_some_and(|row| row.shown.host == host)
+        };
+        self.users_of(key).next().is_none() || self.users_of(key).any(|label| named(&label))
+    }
 }
 
 fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
@@ -304,9 +313,11 @@ fn exit_name(via: &Url) -> String {
     via.as_str().trim_end_matches('/').to_owned()
 }
 
+/// How far a server's address reaches, if it is one that may be dialled.
+///
 /// INVARIANT: every address that egress dials went through here (hosts written as an address are judged now, names
 /// when they are resolved).
-fn reach(url: &Url, private: bool) -> Result<Reach, Refusal> {
+pub fn reach(url: &Url, private: bool) -> Result<Reach, Refusal> {
     let reach = match (url.scheme(), private) {
         ("https", false) => Reach::Public,
         ("https", true) => Reach::Vouched,

@@ -55,17 +55,18 @@ impl Jailer {
     pub fn trial(&self, ready: &Ready) -> Result<Report, String> {
         let task = Task { tool: String::new(), arguments: serde_json::Value::Null };
         let mut report = None;
-        match self.run(ready, &task, None, |told| report = Some(told)) {
+        match self.run(ready, &task, None, None, |told| report = Some(told)) {
             Outcome::Output(_) => report.ok_or_else(|| "the trial jail said nothing".to_owned()),
             Outcome::Failed { detail, .. } => Err(detail),
         }
     }
 
-    /// Runs a call. `gateway` is watched for its end; `started` is called when the skill runs.
+    /// Runs a call. `way` is its way out; `gateway` is watched for its end; `started` is called when the skill runs.
     pub fn run(
         &self,
         ready: &Ready,
         task: &Task,
+        way: Option<OwnedFd>,
         gateway: Option<&UnixStream>,
         started: impl FnOnce(Report),
     ) -> Outcome {
@@ -76,7 +77,7 @@ impl Jailer {
             Ok(leaf) => leaf,
             Err(error) => return failed(Failure::NoJail, format!("make the call's cgroup: {error}")),
         };
-        let mut jail = match Running::start(&self.program, &ready.spec, task, leaf) {
+        let mut jail = match Running::start(&self.program, &ready.spec, task, leaf, way) {
             Ok(jail) => jail,
             Err(error) => return failed(Failure::NoJail, format!("start the jail: {error}")),
         };

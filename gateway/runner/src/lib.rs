@@ -1,9 +1,10 @@
 //! Runs skills: takes granted calls from the gateway, starts one jail for each, watches it, and answers with a typed
 //! outcome. Holds no key, opens no IP socket, decides nothing about what is allowed.
 //!
-//! In the order of a call: [`serve`] takes it, [`skills`] finds the skill and its folders, [`call`] starts a jail
-//! ([`running`]) in a [`cgroup`] and waits, [`watch`] and [`disk`] measure it, [`verdict`] says what its end means. `skill-jail` (`src/jail/`) is what
-//! becomes the skill; [`spec`] is what it is told. [`drill`] attacks a jail and says whether it held.
+//! In the order of a call: [`serve`] takes it, [`skills`] finds the skill and its folders, [`way`] gets its way out from
+//! egress if its manifest names hosts, [`call`] starts a jail ([`running`]) in a [`cgroup`] and waits, [`watch`] and [`disk`]
+//! measure it, [`verdict`] says what its end means. `skill-jail` (`src/jail/`) is what becomes the skill; [`spec`] is what it
+//! is told. [`drill`] attacks a jail and says whether it held.
 
 pub mod settings;
 pub mod serve;
@@ -15,5 +16,5 @@ pub mod watch;
 pub mod disk;
 pub mod verdict;
 pub mod spec;
+pub mod way;
 pub mod drill;
-pub mod pass;

@@ -19,6 +19,7 @@ use openclaw_runner::{
     skills::{Ready, Skills},
     spec::{self, NAMESPACES, Spec},
     watch,
+    way::Egress,
 };
 use openclaw_wire::{door::Entry, facts::FACTS, skill};
 use rustix::fs::OFlags;
@@ -53,6 +54,7 @@ fn run() -> anyhow::Result<()> {
         "no descriptor named gateway was handed over; openclaw-runner is started by `openclaw run` or by systemd",
     )?;
     let entry = Entry::from_fd(gateway).context("use the gateway's socket")?;
+    let egress = Egress::new(inherited.take_fd("egress"));
     drop(inherited);
 
     // Before this process gives anything up, because a drill shows first what works where nothing stops it.
@@ -70,7 +72,9 @@ fn run() -> anyhow::Result<()> {
     let mut report = enforce(&Profile {
         process: "runner",
         required,
-        connect: Some(Vec::new()),
+        // Landlock is inherited, so the port of a jail's proxy is left here too; this network namespace is empty.
+        bind: vec![FACTS.jail.proxy.port()],
+        connect: Some(vec![FACTS.jail.proxy.port()]),
         role: Role::Runner,
         paths: systemd,
         ..Profile::default()
@@ -108,7 +112,7 @@ fn run() -> anyhow::Result<()> {
         None => format!("{count} skills"),
         Some(_) => "skills are off".to_owned(),
     };
-    let runner = Runner::new(skills, jailer, report, skills_off, limits);
+    let runner = Runner::new(skills, jailer, egress, report, skills_off, limits);
     keep_watchdog_quiet()?;
     // Without systemd there is nobody to tell.
     let _nobody = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -147,9 +151,10 @@ fn try_jail(jailer: &Jailer, required: bool) -> Result<Report, String> {
         grants: Vec::new(),
         required,
         limits: spec::Limits::of(&limits),
+        authority: None,
         without: Vec::new(),
     };
-    jailer.trial(&Ready { spec, limits, weight: 0 })
+    jailer.trial(&Ready { spec, limits, weight: 0, hosts: false })
 }
 
 /// The jail's layers beside the runner's own.

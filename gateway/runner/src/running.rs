@@ -12,7 +12,7 @@ use std::{
 };
 
 use openclaw_confine::spawn::{Child, Start};
-use openclaw_wire::{frame, runner::Task};
+use openclaw_wire::{frame, pass, runner::Task};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     pipe::{PipeFlags, pipe_with},
@@ -21,8 +21,7 @@ use rustix::{
 
 use crate::{
     cgroup::Leaf,
-    pass,
-    spec::{CONTROL, Said, Spec},
+    spec::{CONTROL, Said, Spec, WAY},
 };
 
 /// Building a jail takes some milliseconds; a machine that needs this long has another problem.
@@ -68,8 +67,14 @@ pub struct Event {
 }
 
 impl Running {
-    /// Starts `skill-jail` and tells it what to build. Returns when its namespaces exist.
-    pub fn start(program: &OwnedFd, spec: &Spec, task: &Task, leaf: Option<Leaf>) -> io::Result<Self> {
+    /// Starts `skill-jail` and tells it what to build; `way` is its way out. Returns when its namespaces exist.
+    pub fn start(
+        program: &OwnedFd,
+        spec: &Spec,
+        task: &Task,
+        leaf: Option<Leaf>,
+        way: Option<OwnedFd>,
+    ) -> io::Result<Self> {
         let (control, theirs) = UnixStream::pair()?;
         let (task_read, task_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (output_read, output_write) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -78,12 +83,12 @@ impl Running {
             rustix::io::ioctl_fionbio(ours, true)?;
         }
         let task = serde_json::to_vec(task)?;
-        let mut outer = Start::opened(program.try_clone()?, "skill-jail")
-            .fd(CONTROL, theirs.into())
-            .standard(0, task_read)
-            .standard(1, output_write)
-            .standard(2, errors_write)
-            .spawn()?;
+        let mut start = Start::opened(program.try_clone()?, "skill-jail").fd(CONTROL, theirs.into());
+        if let Some(way) = way {
+            start = start.fd(WAY, way);
+        }
+        let mut outer =
+            start.standard(0, task_read).standard(1, output_write).standard(2, errors_write).spawn()?;
         // It waits for what it is told, so that nothing of it is ever outside.
         let entered = leaf.as_ref().map_or(Ok(()), |leaf| leaf.enter(outer.id()));
         match entered.and_then(|()| introduce(&control, spec)) {

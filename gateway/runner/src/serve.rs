@@ -18,7 +18,7 @@ use openclaw_wire::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
-use crate::{call::Jailer, skills::Skills};
+use crate::{call::Jailer, skills::Skills, way::Egress};
 
 /// Jails at the same time: with the default limits 16 × 128 MiB.
 pub const CALLS: usize = 16;
@@ -38,6 +38,7 @@ const STACK: usize = 256 << 10;
 pub struct Runner {
     skills: Skills,
     jailer: Jailer,
+    egress: Option<Egress>,
     report: Report,
     skills_off: Option<String>,
     limits: String,
@@ -57,12 +58,13 @@ impl Runner {
     pub fn new(
         skills: Skills,
         jailer: Jailer,
+        egress: Option<Egress>,
         report: Report,
         skills_off: Option<String>,
         limits: String,
     ) -> Arc<Self> {
         let places = Places { calls: Mutex::new(0), freed: Condvar::new(), connections: Mutex::new(0) };
-        Arc::new(Self { skills, jailer, report, skills_off, limits, places })
+        Arc::new(Self { skills, jailer, egress, report, skills_off, limits, places })
     }
 
     /// Serves until the other end of a pair is gone.
@@ -134,7 +136,7 @@ impl Runner {
         if let Some(why) = &self.skills_off {
             return failed(Failure::NoJail, format!("skills are off: {why}"));
         }
-        let ready = match self.skills.ready(call) {
+        let mut ready = match self.skills.ready(call) {
             Ok(ready) => ready,
             Err(why) => return failed(Failure::Refused, why),
         };
@@ -145,7 +147,15 @@ impl Runner {
             };
         };
         let task = Task { tool: call.tool.clone(), arguments: call.arguments.clone() };
-        self.jailer.run(&ready, &task, Some(connection), |_report| {
+        let way = match ready.hosts.then(|| crate::way::redeem(self.egress.as_ref(), &call.id)) {
+            Some(Ok((way, authority))) => {
+                ready.spec.authority = Some(authority);
+                Some(way)
+            }
+            Some(Err(why)) => return failed(Failure::Refused, why),
+            None => None,
+        };
+        self.jailer.run(&ready, &task, way, Some(connection), |_report| {
             // If this fails the gateway is gone, and the wait notices it at once.
             let _gone = frame::write(connection, &Reply::Started);
         })

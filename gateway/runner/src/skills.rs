@@ -37,6 +37,8 @@ pub struct Ready {
     pub spec: Spec,
     /// Limits of the whole call.
     pub limits: skill::Limits,
+    /// The manifest names hosts.
+    pub hosts: bool,
     /// Bytes of the skill's folder.
     pub weight: u64,
 }
@@ -99,11 +101,13 @@ impl Skills {
             grants,
             required: self.settings.required,
             limits: spec::Limits::of(&limits),
+            authority: None,
             without: Vec::new(),
         };
         Ok(Ready {
             spec,
             limits,
+            hosts: !manifest.permissions.hosts.is_empty(),
             weight: weight(&folder).map_err(|error| format!("look at the skill {id}: {error}"))?,
         })
     }

@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 /// Name under which `skill-jail` finds its end of the socket pair.
 pub const CONTROL: &str = "control";
 
+/// Name under which it finds the jail's end of its way out, if it has one.
+pub const WAY: &str = "way";
+
+/// Where the call's own certificate authority is, in its jail: where most software looks by itself.
+pub const AUTHORITY: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Where the skill's own folder is, in its jail.
 pub const SKILL: &str = "/skill";
 
@@ -28,6 +34,8 @@ pub struct Spec {
     pub required: bool,
     /// Limits.
     pub limits: Limits,
+    /// Certificate authority of its way out, as PEM; `None` when it has no way out.
+    pub authority: Option<String>,
     /// Barriers that the drill leaves out, to show that the others hold; for a skill always empty.
     pub without: Vec<Barrier>,
 }

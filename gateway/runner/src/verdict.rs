@@ -132,9 +132,10 @@ mod tests {
             grants: vec![grant],
             required: false,
             limits: spec::Limits::of(&limits),
+            authority: None,
             without: Vec::new(),
         };
-        Ready { spec, limits, weight: 0 }
+        Ready { spec, limits, weight: 0, hosts: false }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! template that a first run writes: every key with its default, its unit and its meaning.
 
 mod check;
+mod endpoint;
 mod mistake;
 mod skills;
 mod spend;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use self::{
+    endpoint::Endpoint,
     skills::{Runtime, Skills},
     spend::{Cap, Price, Spend, UtcOffset},
 };

@@ -8,22 +8,31 @@
 //!   after 25 s; asking says that the gateway works by that version.
 //! - `POST /webhook/<bot>/renewed`: an update came with the new secret; the one before is of no use any more.
 //! - Money, here and on the operator's socket: [`crate::spend`].
+//! - `POST /call/open` with [`OpenCall`]: a call of an approved skill may have one way out. 204, or a refusal.
+//! - `POST /call/close` with [`CloseCall`]: it has none any more; answered with [`Closed`].
+//!
+//! Runner's door: one [`crate::frame`] with [`Redeem`], answered with [`Redeemed`] and, when that is `Open`, one end of a
+//! fresh pair ([`crate::pass`], [`crate::way`]).
 //!
 //! Operator's socket (a path below the state folder, mode 0600):
 //! - `GET /keys`: [`KeyList`]. `POST /keys/<NAME>/{add,rotate}[/force]` with the key itself as the body,
 //!   `POST /keys/<NAME>/retire`: [`Changed`]. `POST /keys/<NAME>/test`: [`Tried`] in a list.
 //! - `POST /webhook/<bot>/rotate[/now]`: a new secret; [`Rotated`].
 //! - `GET /status`, `POST /webhook/<bot>/set` with [`SetWebhook`], `POST /webhook/<bot>/info`, `POST /webhook/<bot>/delete`.
+//! - `GET /skills`: [`Approved`], `POST /skills/approve` with [`Approval`], `POST /skills/revoke` with [`Revoke`].
 //!   Each webhook verb is answered with Telegram's own status and JSON: its `getWebhookInfo` afterwards
 //!   (`{"ok":true,"result":{…}}`), or the answer with which it refused the act (`{"ok":false,"description":…}`).
 //!
 //! A request that egress itself refuses or cannot carry out is answered with the header [`REFUSED`] and a [`Refusal`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Api,
-    id::{BotName, ModelName},
+    id::{BotName, ModelName, SkillId},
+    skill::HostGrant,
     spend::CapState,
 };
 
@@ -119,6 +128,103 @@ pub struct BotRoute {
     pub via: Option<String>,
     /// Why it can't be used now; `None` when it can.
     pub problem: Option<String>,
+}
+
+/// A granted call of a skill whose manifest names hosts. Which hosts those are is not said here: egress knows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenCall {
+    /// The gateway's id of the call; the runner redeems it, once.
+    pub call: String,
+    /// The skill.
+    pub skill: SkillId,
+    /// Digest of its folder.
+    pub digest: String,
+    /// Arguments of the call that hold a URL, by name: for manifests that let a call reach the host of one.
+    #[serde(default)]
+    pub urls: BTreeMap<String, String>,
+}
+
+/// A call that has ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloseCall {
+    /// As in [`OpenCall`].
+    pub call: String,
+}
+
+/// What a call did with its way out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Closed {
+    /// What it tried and may not; the first ones, none twice.
+    pub denials: Vec<Denial>,
+    /// Requests that went out.
+    pub requests: u32,
+    /// Bytes of their bodies, and of the answers'.
+    pub sent: u64,
+    /// See `sent`.
+    pub received: u64,
+}
+
+/// What a skill tried and may not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    /// `skill weather tried to reach example.com:443 (not in its manifest)`. What the skill chose is bounded and printable.
+    pub message: String,
+    /// What would allow it: the line of the manifest, or what the operator can do.
+    pub mend: String,
+}
+
+/// The runner asks for a call's way out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redeem {
+    /// The call's id, as the gateway registered it.
+    pub call: String,
+}
+
+/// The answer to [`Redeem`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Redeemed {
+    /// The jail's end follows.
+    Open {
+        /// Certificate authority of this call, as PEM, for this jail alone.
+        authority: String,
+    },
+    /// There is none.
+    Refused(Refusal),
+}
+
+/// The operator lets a skill reach what its manifest names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// The skill.
+    pub skill: SkillId,
+    /// Digest of its folder ([`crate::skill::digest`]): another state of it is not approved.
+    pub digest: String,
+    /// Its manifest's hosts.
+    pub hosts: Vec<HostGrant>,
+}
+
+/// The operator takes it back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// The skill, in every state of it.
+    pub skill: SkillId,
+}
+
+/// What is approved.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Approved {
+    /// By the operator.
+    pub operator: Vec<Approval>,
+    /// Bundled with the programs.
+    pub bundled: Vec<Approval>,
+    /// Bundled skills that the operator revoked.
+    pub revoked: Vec<SkillId>,
 }
 
 /// Registers a webhook with the secret that egress holds.

@@ -21,6 +21,8 @@ pub struct Facts {
     pub webhook: Webhook,
     /// File names of our programs.
     pub programs: Programs,
+    /// What a jail has of its own.
+    pub jail: Jail,
     /// Paths below the state folder.
     pub state: State,
     /// Socket paths under systemd.
@@ -63,6 +65,14 @@ pub struct Programs {
     pub jail: String,
 }
 
+/// What a jail has of its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jail {
+    /// Where the proxy to egress listens, on the jail's loopback.
+    pub proxy: SocketAddr,
+}
+
 /// Paths below the state folder.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +91,8 @@ pub struct State {
     pub operator_socket: PathBuf,
     /// The ledger of what was spent, in a folder of its own.
     pub ledger: PathBuf,
+    /// The folder of egress's store of approved manifests.
+    pub approved: PathBuf,
 }
 
 /// Socket paths under systemd.

@@ -7,6 +7,8 @@ pub mod secret;
 pub mod money;
 pub mod config;
 pub mod door;
+pub mod pass;
+pub mod way;
 pub mod frame;
 pub mod admin;
 pub mod egress;

@@ -1,11 +1,12 @@
 //! What a skill may ask. Ordinary programs in any language run: files, processes, threads, pipes, timers.
-//! Never a socket (but a pair with its own children), a namespace, a mount, or memory that no limit counts.
+//! Never a socket (but a pair with its own children, and with a way out TCP to its own loopback), a namespace, a mount, or
+//! memory that no limit counts.
 
-use libc::AF_UNIX;
+use libc::{AF_INET, AF_UNIX, SOCK_STREAM};
 
 use super::{
     Rules,
-    allow::{NAMESPACES, common, eq, rule, wide},
+    allow::{NAMESPACES, common, eq, masked, rule, wide},
 };
 
 /// Processes of the skill's own, within its limit.
@@ -110,7 +111,9 @@ const ASKING: &[i64] = &[
     libc::SYS_getresgid,
     libc::SYS_getgroups,
     libc::SYS_capget,
-    libc::SYS_ioctl, // its descriptors are pipes, plain files and four devices without ioctls; Landlock refuses device ioctls
+    // Its descriptors are pipes, plain files and four devices without ioctls; Landlock refuses device ioctls. Those of a
+    // TCP socket change nothing without a capability.
+    libc::SYS_ioctl,
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -148,9 +151,23 @@ pub(super) fn plain() -> Rules {
     rules
 }
 
-/// The jail.
-pub(super) fn rules() -> Rules {
+/// TCP over IPv4, to the proxy on the jail's own loopback: Landlock leaves that port, and there is no other interface.
+pub(super) fn tcp(rules: &mut Rules) {
+    // The type's low bits; above them are SOCK_NONBLOCK and SOCK_CLOEXEC.
+    let tcp = rule([eq(0, AF_INET as u64), masked(1, 0xf, SOCK_STREAM as u64)]);
+    rules.entry(libc::SYS_socket).or_default().push(tcp);
+    // The first process accepts, the skill connects.
+    for call in [libc::SYS_connect, libc::SYS_accept4] {
+        rules.insert(call, Vec::new());
+    }
+}
+
+/// The jail; `way`: with a way out.
+pub(super) fn rules(way: bool) -> Rules {
     let mut rules = plain();
+    if way {
+        tcp(&mut rules);
+    }
     // A process or a thread, never a namespace. `memfd_create` and System V shared memory are absent: without a
     // memory cgroup nothing would count them.
     rules.insert(libc::SYS_clone, vec![rule([wide(0, NAMESPACES, 0)])]);

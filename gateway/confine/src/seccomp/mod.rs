@@ -41,11 +41,11 @@ pub(crate) fn apply(profile: &Profile) -> io::Result<()> {
 
 /// What was asked and what holds.
 pub(crate) fn layer(profile: &Profile, applied: &io::Result<()>, before: &Status, now: &Status) -> Layer {
-    let tried = match profile.role {
-        // These may make AF_INET sockets, so a family that nobody may make is tried.
-        Role::Egress => probe::no_socket(AddressFamily::NETLINK),
-        _ => probe::no_socket(AddressFamily::INET),
-    };
+    // Some may make AF_INET sockets, so of them a family that nobody may make is tried.
+    let tried = probe::no_socket(match tcp(profile) {
+        true => AddressFamily::NETLINK,
+        false => AddressFamily::INET,
+    });
     let (enforced, complete) = match (applied, tried) {
         (Err(error), _) => (format!("nothing: {error}"), false),
         _ if now.seccomp != 2 => (format!("nothing: /proc says mode {}", now.seccomp), false),
@@ -62,12 +62,21 @@ pub(crate) fn layer(profile: &Profile, applied: &io::Result<()>, before: &Status
     }
 }
 
+/// Whether the filter leaves TCP sockets: egress its way out, the runner and a jail with a way out the jail's own loopback.
+fn tcp(profile: &Profile) -> bool {
+    match profile.role {
+        Role::Gateway => false,
+        Role::Egress | Role::Runner => true,
+        Role::Jail => profile.connect.as_ref().is_none_or(|ports| !ports.is_empty()),
+    }
+}
+
 fn rules(profile: &Profile) -> Rules {
     match profile.role {
         Role::Gateway => allow::gateway(profile.paths),
         Role::Egress => allow::egress(profile.paths),
         Role::Runner => runner::rules(profile.paths),
-        Role::Jail => jail::rules(),
+        Role::Jail => jail::rules(tcp(profile)),
     }
 }
 
@@ -132,9 +141,12 @@ mod tests {
     #[test]
     fn whatever_a_jail_may_do_the_runner_may_too() {
         let runner = rules(&Profile { role: Role::Runner, ..Profile::default() });
-        for (call, how) in rules(&Profile { role: Role::Jail, ..Profile::default() }) {
-            let outer = runner.get(&call).unwrap_or_else(|| panic!("the runner lacks {call}"));
-            assert!(outer.is_empty() || *outer == how, "the runner's filter is stricter at {call}");
+        for connect in [Vec::new(), vec![1]] {
+            let jail = Profile { role: Role::Jail, connect: Some(connect), ..Profile::default() };
+            for (call, how) in rules(&jail) {
+                let outer = runner.get(&call).unwrap_or_else(|| panic!("the runner lacks {call}"));
+                assert!(outer.is_empty() || *outer == how, "the runner's filter is stricter at {call}");
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What the runner may ask: all that a jail may, and what building one takes. Never an IP socket.
+//! What the runner may ask: all that a jail may, and what building one takes. Never an IP socket but TCP, for the proxy on
+//! a jail's loopback: the runner's own network namespace is empty, so for itself such a socket leads nowhere.
 //! `skill-jail` inherits this filter and adds the jail's own before the skill starts.
 
 use libc::AF_UNIX;
@@ -36,16 +37,19 @@ const GIVING_UP: &[i64] = &[
 /// Connections from the gateway.
 const SERVING: &[i64] = &[libc::SYS_accept4];
 
+/// The proxy's socket on a jail's loopback.
+const LISTENING: &[i64] = &[libc::SYS_bind, libc::SYS_listen];
+
 pub(super) fn rules(paths: bool) -> Rules {
     let mut rules = jail::plain();
-    let groups = [BUILDING, GIVING_UP, SERVING, OLD];
+    let groups = [BUILDING, GIVING_UP, SERVING, LISTENING, OLD];
     rules.extend(groups.into_iter().flatten().map(|call| (*call, Vec::new())));
     // The flags of the jail's own first process.
     rules.insert(libc::SYS_clone, Vec::new());
+    jail::tcp(&mut rules);
     if paths {
         // systemd's notification socket, and the door to egress.
-        rules.insert(libc::SYS_socket, vec![rule([eq(0, AF_UNIX as u64)])]);
-        rules.insert(libc::SYS_connect, Vec::new());
+        rules.entry(libc::SYS_socket).or_default().push(rule([eq(0, AF_UNIX as u64)]));
     }
     debug_assert!(allow::common().keys().all(|call| rules.contains_key(call)), "the runner serves too");
     rules

@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path};
 use jsonschema::Validator;
 use openclaw_wire::{
     id::SkillId,
-    skill::{self, Skill, Tool},
+    skill::{self, HostGrant, Skill, Tool},
 };
 use serde_json::Value;
 
@@ -128,6 +128,11 @@ impl Catalog {
 }
 
 impl Found<'_> {
+    /// The hosts of its manifest; none is no way out.
+    pub fn hosts(&self) -> &[HostGrant] {
+        self.skill.manifest.as_ref().map_or(&[], |manifest| &manifest.permissions.hosts)
+    }
+
     /// Whether the arguments fit the tool's schema; the error is for the model and bounded.
     pub fn validate(&self, arguments: &Value) -> Result<(), String> {
         self.validator.validate(arguments).map_err(|error| {

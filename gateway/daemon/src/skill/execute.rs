@@ -4,8 +4,10 @@ use std::{io, sync::Arc, time::Duration};
 
 use openclaw_wire::{
     door::Door,
+    egress::Denial,
     frame,
     runner::{Answer, Failure, Outcome, Reply, Request},
+    skill::HostGrant,
 };
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -15,7 +17,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::policy::Grant;
+use super::way;
+use crate::{egress::Egress, policy::Grant};
 
 /// Longest time without a word from the runner: past every wall clock limit that a manifest can set (10 min) and the
 /// runner's own queue. Past it the runner itself is stuck.
@@ -41,6 +44,8 @@ pub struct Output {
     pub text: String,
     /// The call did not do what it should.
     pub is_error: bool,
+    /// What it tried on its way out and may not; they stand in the text too.
+    pub denials: Vec<Denial>,
 }
 
 /// What the runner tells of itself.
@@ -53,39 +58,51 @@ pub struct RunnerStatus {
 }
 
 /// Runs granted calls. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Executor {
     door: Arc<Door>,
+    egress: Egress,
 }
 
 impl Executor {
-    /// Uses the runner's door.
-    pub fn new(door: Door) -> Self {
-        Self { door: Arc::new(door) }
+    /// Uses the runner's door; calls that have a way out are registered at egress.
+    pub fn new(door: Door, egress: Egress) -> Self {
+        Self { door: Arc::new(door), egress }
     }
 
-    /// Runs one call to its end, or until `stop`; then the jail is killed.
-    pub async fn run(&self, grant: Grant, stop: &CancellationToken) -> Untrusted<Output> {
+    /// Runs one call to its end, or until `stop`; then the jail is killed. `hosts` are those of its manifest: whether it has
+    /// a way out at all; which one is egress's own knowledge.
+    pub async fn run(
+        &self,
+        grant: Grant,
+        hosts: &[HostGrant],
+        stop: &CancellationToken,
+    ) -> Untrusted<Output> {
         let call = grant.into_call();
         let (skill, tool) = (call.skill.clone(), call.tool.clone());
+        let way = match way::open(&self.egress, &call, hosts).await {
+            Ok(way) => way,
+            Err(text) => return Untrusted(Output { text, is_error: true, denials: Vec::new() }),
+        };
         let outcome = tokio::select! {
             outcome = self.outcome(Request::Call(call)) => outcome,
             () = stop.cancelled() => Ok(failed(Failure::Cancelled, "stopped")),
         };
         let outcome = outcome
             .unwrap_or_else(|error| failed(Failure::NoJail, &format!("the runner did not answer: {error}")));
-        Untrusted(match outcome {
+        let denials = way.close().await;
+        let (mut text, is_error) = match outcome {
             Outcome::Output(text) => match serde_json::from_str(&text) {
-                Ok(Answer::Text(text)) => Output { text, is_error: false },
-                Ok(Answer::Error(text)) => Output { text, is_error: true },
-                Err(_) => {
-                    Output { text: format!("the skill {skill} answered in no known form"), is_error: true }
-                }
+                Ok(Answer::Text(text)) => (text, false),
+                Ok(Answer::Error(text)) => (text, true),
+                Err(_) => (format!("the skill {skill} answered in no known form"), true),
             },
-            Outcome::Failed { reason, detail } => {
-                Output { text: explain(&tool, reason, &detail), is_error: true }
-            }
-        })
+            Outcome::Failed { reason, detail } => (explain(&tool, reason, &detail), true),
+        };
+        for denial in &denials {
+            text += &format!("\n\nDenied: {}; {}.", denial.message, denial.mend);
+        }
+        Untrusted(Output { text, is_error, denials })
     }
 
     /// Asks the runner about itself.

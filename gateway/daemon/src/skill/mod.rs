@@ -5,6 +5,7 @@ mod yaml;
 mod words;
 mod catalog;
 pub mod calls;
+mod way;
 pub mod standing;
 mod execute;
 

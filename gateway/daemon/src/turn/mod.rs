@@ -120,6 +120,8 @@ pub struct Engine {
     moving: moved::Moving,
     /// When the owner was last told of a model's trouble. Bounded: models times kinds.
     told: Mutex<HashMap<(ModelName, model::Kind), std::time::Instant>>,
+    /// When the owner was last told of what a skill tried. Bounded by `owner`.
+    denied: Mutex<HashMap<String, std::time::Instant>>,
     /// Skills that are off.
     switches: Mutex<skills::Switches>,
     /// Somebody answered a question.
@@ -182,6 +184,7 @@ impl Engine {
             frozen: AtomicBool::new(frozen),
             moving: moved::Moving::default(),
             told: Mutex::default(),
+            denied: Mutex::default(),
             switches: Mutex::new(switches),
             answered: Notify::new(),
             introduced: Notify::new(),

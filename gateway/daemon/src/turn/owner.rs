@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use openclaw_wire::id::ChatId;
+use openclaw_wire::{egress::Denial, id::ChatId};
 
 use super::{Engine, TERMINAL, now_ms};
 use crate::{
@@ -66,8 +66,29 @@ pub fn notice(lane: &Lane, chat: i64, text: &str) -> Outgoing {
 
 /// A model's trouble is told once in this time, however many messages meet it.
 const TOLD_AGAIN: Duration = Duration::from_secs(6 * 3600);
+/// Different denials that the owner is told of in that time: a skill that makes them up must not flood a chat.
+const DENIED: usize = 64;
 
 impl Engine {
+    /// Tells the owner what a skill tried and may not, each thing once in a while.
+    pub(super) async fn denied(&self, lane: &Lane, denials: &[Denial]) {
+        let fresh: Vec<String> = {
+            let mut told = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+            told.retain(|_, at| at.elapsed() < TOLD_AGAIN);
+            let room = DENIED.saturating_sub(told.len());
+            let new = denials.iter().filter(|denial| !told.contains_key(&denial.message)).take(room);
+            let new: Vec<_> = new.map(|denial| (denial.message.clone(), denial.mend.clone())).collect();
+            told.extend(new.iter().map(|(message, _)| (message.clone(), Instant::now())));
+            new.into_iter().map(|(message, mend)| format!("{message}\n{mend}")).collect()
+        };
+        if fresh.is_empty() {
+            return;
+        }
+        if let Err(error) = tell(self, lane, format!("Denied:\n{}", fresh.join("\n\n"))).await {
+            tracing::warn!(%error, "could not tell the owner");
+        }
+    }
+
     /// Tells the owner of models that only the operator can mend: a refused key, no credit. Also when another model
     /// answered in their place.
     pub(super) async fn operators_matter(&self, lane: &Lane, failures: &[Failure]) {

@@ -95,7 +95,7 @@ impl World {
             store,
             api: telegram.clone(),
             catalog: Catalog::load(&[dir.join("skills")], &[]),
-            executor: Executor::new(runner(runs.clone())),
+            executor: Executor::new(runner(runs.clone()), Egress::new(egress())),
             models: Models::new(Egress::new(egress())),
             egress: Egress::new(egress()),
         };

@@ -307,9 +307,10 @@ impl Desk<'_> {
         }
         self.reply.tool(&call.name);
         let started = Instant::now();
-        let output = self.engine.executor.run(grant, self.stop).await;
+        let output = self.engine.executor.run(grant, found.hosts(), self.stop).await;
         let (output, label) = output.into_labelled(Label::returned(&skill, &call.id));
         info!(row, call = id, %skill, error = output.is_error, elapsed_ms = started.elapsed().as_millis() as u64, "ran a tool");
+        self.engine.denied(self.lane, &output.denials).await;
         let text = mark::untrusted(&format!("output of {skill}"), &output.text);
         let result = ToolResult {
             call_id: call.id.clone(),

@@ -37,7 +37,8 @@ pub struct Exchange {
     pub webhooks: Webhooks,
     config: Config,
     file: KeyFile,
-    outside: Arc<Outside>,
+    /// What all clients share.
+    pub outside: Arc<Outside>,
     seen: Mutex<Seen>,
     retirements: Retirements,
     /// Why the key file, as it is now, is not what egress works with.

@@ -55,7 +55,7 @@ pub fn row(jailer: &Jailer, scene: &Scene) -> anyhow::Result<Row> {
             }
         });
         for _ in 0..BUILT {
-            match jailer.run(&ready, &task, None, |_| ()) {
+            match jailer.run(&ready, &task, None, None, |_| ()) {
                 Outcome::Output(text) if text.contains("got") => got += 1,
                 Outcome::Output(_) => saw += 1,
                 Outcome::Failed { .. } => refused += 1,

@@ -8,6 +8,8 @@ use std::{
 
 use openclaw_runner::spec::{Runtime, SKILL, Skill, Spec};
 
+use crate::forward;
+
 /// Arguments and environment. A NUL byte in one of them is an error; the manifest's parser refuses it before.
 pub fn with(spec: &Spec) -> Result<(Vec<CString>, Vec<CString>), std::ffi::NulError> {
     let runtime = spec.skill.as_ref().and_then(|skill| skill.runtime.as_ref());
@@ -18,10 +20,13 @@ pub fn with(spec: &Spec) -> Result<(Vec<CString>, Vec<CString>), std::ffi::NulEr
         _ => vec![b"skill".to_vec()],
     };
     args.extend(spec.skill.iter().flat_map(|Skill { args, .. }| args).map(|arg| arg.clone().into_bytes()));
-    let environment =
-        [[b"PATH=".to_vec(), path(runtime)].concat(), b"HOME=/tmp".to_vec(), b"LANG=C.UTF-8".to_vec()];
+    let mut environment =
+        vec![[b"PATH=".to_vec(), path(runtime)].concat(), b"HOME=/tmp".to_vec(), b"LANG=C.UTF-8".to_vec()];
+    if spec.authority.is_some() {
+        environment.extend(forward::environment());
+    }
     let strings = |list: Vec<Vec<u8>>| list.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
-    Ok((strings(args)?, strings(environment.into())?))
+    Ok((strings(args)?, strings(environment)?))
 }
 
 /// The skill's own programs, the interpreter's folder, and those of the operator's folders that hold programs.

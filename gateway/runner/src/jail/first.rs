@@ -16,7 +16,7 @@ use openclaw_runner::spec::{Said, Spec};
 use openclaw_wire::frame;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
-use crate::{begin, lock, root};
+use crate::{begin, forward, lock, root};
 
 /// Why the skill was not started.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +30,8 @@ pub enum Trouble {
 }
 
 /// Runs the whole life of the jail.
-pub fn run(control: &UnixStream, spec: &Spec) -> ExitCode {
-    let last = match live(control, spec) {
+pub fn run(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> ExitCode {
+    let last = match live(control, spec, way) {
         Ok(status) => Said::Ended { status },
         Err(Trouble::Changed) => Said::Changed,
         Err(Trouble::Other(error)) => Said::NoJail { message: format!("{error:#}") },
@@ -41,13 +41,14 @@ pub fn run(control: &UnixStream, spec: &Spec) -> ExitCode {
 }
 
 /// Returns the wait status of the skill.
-fn live(control: &UnixStream, spec: &Spec) -> Result<i32, Trouble> {
+fn live(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> Result<i32, Trouble> {
     let mut evidence = Evidence::open().context("open /proc/self/status")?;
     rustix::process::setsid().context("begin a session")?;
     let root = match spec.with(Barrier::Namespaces) && spec.with(Barrier::Mounts) {
         true => root::build(spec)?,
         false => root::none(spec)?,
     };
+    let way = way.map(forward::listen).transpose()?;
     let report = lock::down(spec, &root, &mut evidence)?;
     let Some(program) = root.program else {
         // A trial of the barriers alone.
@@ -55,6 +56,8 @@ fn live(control: &UnixStream, spec: &Spec) -> Result<i32, Trouble> {
         return Ok(0);
     };
     let skill = start(spec, program, &mut evidence)?;
+    // After the fork: until then this process has one thread.
+    way.map(forward::start).transpose()?;
     frame::write(control, &Said::Runs { report }).context("tell the runner")?;
     let status = reap_until(skill)?;
     Ok(status.as_raw())

@@ -6,6 +6,7 @@ use std::io;
 use anyhow::bail;
 use openclaw_confine::{Barrier, Evidence, Profile, Report, Role, enforce_with, landlock_version, mend};
 use openclaw_runner::spec::Spec;
+use openclaw_wire::facts::FACTS;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::root::Root;
@@ -23,7 +24,7 @@ pub fn down(spec: &Spec, root: &Root, evidence: &mut Evidence) -> anyhow::Result
             read: root.read.clone(),
             write: root.write.clone(),
             execute: root.execute.clone(),
-            connect: Some(Vec::new()),
+            connect: Some(spec.authority.iter().map(|_| FACTS.jail.proxy.port()).collect()),
             files: Some(spec.limits.files.into()),
             role: Role::Jail,
             without: spec.without.clone(),
@@ -64,8 +65,9 @@ pub fn hold(spec: &Spec) -> io::Result<()> {
         (Resource::Stack, 8 << 20),
         // One file. The watchdog counts what all of them take.
         (Resource::Fsize, limits.disk),
-        // Two more than asked: the jail's own two processes are counted. The kernel exempts the host's root.
-        (Resource::Nproc, u64::from(limits.processes) + 2),
+        // More than asked: the jail's own two processes are counted, and the thread of its way out. The kernel exempts
+        // the host's root.
+        (Resource::Nproc, u64::from(limits.processes) + 2 + u64::from(spec.authority.is_some())),
         (Resource::Sigpending, 256),
         (Resource::Msgqueue, 0),
     ] {

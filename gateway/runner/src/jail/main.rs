@@ -15,11 +15,8 @@ use std::{
 
 use anyhow::Context as _;
 use openclaw_confine::{Barrier, Evidence, Inherited, namespaces, process};
-use openclaw_runner::{
-    pass,
-    spec::{CONTROL, NAMESPACES, Said, Spec},
-};
-use openclaw_wire::frame;
+use openclaw_runner::spec::{CONTROL, NAMESPACES, Said, Spec, WAY};
+use openclaw_wire::{frame, pass};
 use rustix::process::{Pid, PidfdFlags, WaitOptions};
 
 mod first;
@@ -29,6 +26,7 @@ mod tree;
 mod libraries;
 mod runtime;
 mod lock;
+mod forward;
 mod begin;
 
 /// Which of the two processes returns.
@@ -38,11 +36,11 @@ enum Side {
 }
 
 fn main() -> ExitCode {
-    let Some((control, spec)) = told() else {
+    let Some((control, spec, way)) = told() else {
         eprintln!("skill-jail is started by openclaw-runner, which tells it what to run");
         return ExitCode::from(2);
     };
-    match split(&control, &spec) {
+    match split(&control, &spec, way) {
         Ok(Side::First(code)) => code,
         Ok(Side::Outer { first, mut go }) => {
             // From here on the socket and the pipes are the jail's alone: when it ends, the runner sees it.
@@ -58,14 +56,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn told() -> Option<(UnixStream, Spec)> {
+fn told() -> Option<(UnixStream, Spec, Option<OwnedFd>)> {
     let mut inherited = Inherited::take().ok()?;
     let control = UnixStream::from(inherited.take_fd(CONTROL)?);
+    let way = inherited.take_fd(WAY);
     let spec = frame::read(&control).ok()??;
-    Some((control, spec))
+    Some((control, spec, way))
 }
 
-fn split(control: &UnixStream, spec: &Spec) -> anyhow::Result<Side> {
+fn split(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> anyhow::Result<Side> {
     let mut evidence = Evidence::open().context("open /proc/self/status")?;
     if spec.with(Barrier::Namespaces) {
         namespaces::jail().with_context(|| format!("make the jail's namespaces; {NAMESPACES}"))?;
@@ -80,7 +79,7 @@ fn split(control: &UnixStream, spec: &Spec) -> anyhow::Result<Side> {
             .context("die with the outer process")?;
         // It starts when the runner holds its pidfd; an end without a word means that the outer process is gone.
         let code = match wait.read(&mut [0]) {
-            Ok(1) => first::run(control, spec),
+            Ok(1) => first::run(control, spec, way),
             _ => ExitCode::FAILURE,
         };
         return Ok(Side::First(code));

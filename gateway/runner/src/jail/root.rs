@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use openclaw_confine::mounts::{Without, restrict};
-use openclaw_runner::spec::{NAMESPACES, SKILL, Spec};
+use openclaw_runner::spec::{AUTHORITY, NAMESPACES, SKILL, Spec};
 use rustix::{
     fs::{Mode, OFlags},
     mount::{MountFlags, MountPropagationFlags, UnmountFlags},
@@ -83,6 +83,11 @@ pub fn build(spec: &Spec) -> Result<Root, Trouble> {
     tmpfs(&folder(base, "/tmp")?, MountFlags::NOEXEC, &format!("size={size},nr_inodes=4096,mode=700"))?;
     root.write.push("/tmp".into());
     root.read.push("/etc/ld.so.cache".into());
+    if let Some(authority) = &spec.authority {
+        let target = file(base, Path::new(AUTHORITY))?;
+        fs::write(target, authority).context("write the certificate authority")?;
+        root.read.push(AUTHORITY.into());
+    }
     enter(base)?;
     Ok(root)
 }

@@ -73,6 +73,7 @@ impl Config {
                 "write the whole path, beginning with `/`: the processes are started from nowhere in particular",
             );
         }
+        super::endpoint::coherent(&self.skills.private)?;
         if let Some(path) = self.keys.file.iter().find(|path| !path.is_absolute()) {
             return err(
                 format!("[keys] file {path:?} is not an absolute path"),

@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::Endpoint;
 use crate::id::{RuntimeName, SkillId};
 
 /// Section `[skills]`.
@@ -23,6 +24,8 @@ pub struct Skills {
     pub drill_at_start: bool,
     /// Interpreters that a manifest may name (`runtime = "python"`). None by default.
     pub runtime: BTreeMap<RuntimeName, Runtime>,
+    /// Servers of the operator's own that a manifest may name (`host = "NAME.internal"`). None by default.
+    pub private: BTreeMap<String, Endpoint>,
 }
 
 /// One `[skills.runtime.NAME]`.

@@ -8,6 +8,7 @@ mod hook;
 mod program;
 mod report;
 mod spawn;
+mod way;
 mod turns;
 
 use std::{path::PathBuf, time::Duration};
@@ -48,6 +49,9 @@ struct Arguments {
     /// Cold calls of each kind; the middle counts
     #[arg(long, default_value_t = 300)]
     spawns: usize,
+    /// Requests of a skill
+    #[arg(long, default_value_t = 2_000)]
+    requests: usize,
     /// What the model server speaks
     #[arg(long, value_enum, default_value = "anthropic")]
     api: Api,
@@ -77,6 +81,7 @@ enum Part {
     Start,
     Memory,
     Spawn,
+    Way,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -106,6 +111,10 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     if wanted(Part::Spawn) {
         eprintln!("{} calls of /bin/true", arguments.spawns);
         report.spawn = Some(spawn::measure(&dist, disk, arguments.spawns)?);
+    }
+    if wanted(Part::Way) {
+        eprintln!("{} requests of a skill", arguments.requests);
+        report.way = Some(way::measure(arguments.requests)?);
     }
     if wanted(Part::Start) {
         eprintln!("starting {} times", arguments.starts + 1);

@@ -8,6 +8,7 @@ use crate::{
     spawn::Spawn,
     total,
     turns::{Cost, Delay},
+    way::Way,
 };
 
 /// Everything that was measured.
@@ -25,6 +26,8 @@ pub struct Report {
     pub first_start: Option<f64>,
     /// Cold calls.
     pub spawn: Option<Spawn>,
+    /// Requests of skills.
+    pub way: Option<Way>,
     /// Before the first message.
     pub idle: Option<Vec<Memory>>,
     /// After this many messages.
@@ -162,6 +165,16 @@ impl Report {
                 spawn.jail / spawn.bwrap_more,
                 Target::None,
             );
+        }
+        if let Some(way) = &self.way {
+            for (what, figure) in [
+                ("a skill's request through egress adds, p50", way.brokered),
+                ("the same from inside a jail", way.jailed),
+            ] {
+                let added = figure - way.direct;
+                let target = if figure == way.brokered { Target::AtMost(1.0) } else { Target::None };
+                row(what, format!("{added:.3} ms"), "0.3 ms".into(), added / 0.3, target);
+            }
         }
         let mib = |kib: u64| kib as f64 / 1024.0;
         if let Some(idle) = &self.idle {

@@ -22,6 +22,8 @@ pub struct Programs {
     egress: PathBuf,
     runner: PathBuf,
     skills: Vec<PathBuf>,
+    /// Those of them that came with the programs: egress approves what their manifests name.
+    bundled: Option<PathBuf>,
 }
 
 impl Programs {
@@ -40,8 +42,9 @@ impl Programs {
             }
         };
         find(&FACTS.programs.jail)?;
+        let bundled = bundled_skills(folder);
         let skills = match skills {
-            [] => bundled_skills(folder).into_iter().collect(),
+            [] => bundled.iter().cloned().collect(),
             named => named.to_vec(),
         };
         if skills.is_empty() {
@@ -52,6 +55,7 @@ impl Programs {
             egress: find(&FACTS.programs.egress)?,
             runner: find(&FACTS.programs.runner)?,
             skills,
+            bundled,
         })
     }
 
@@ -71,10 +75,14 @@ impl Programs {
         for folder in &self.skills {
             skilled.extend(["--skills".into(), folder.clone().into()]);
         }
+        let mut egress = common.clone();
+        if let Some(folder) = &self.bundled {
+            egress.extend(["--bundled".into(), folder.clone().into()]);
+        }
         let gateway = [vec!["serve".into()], skilled.clone()].concat();
         let runner = [skilled, vec!["--home".into(), home.into()]].concat();
         [
-            slot("egress", self.egress.clone(), common, sockets.egress, keys, log.clone()),
+            slot("egress", self.egress.clone(), egress, sockets.egress, keys, log.clone()),
             slot("runner", self.runner.clone(), runner, sockets.runner, None, log.clone()),
             slot("gateway", self.gateway.clone(), gateway, sockets.gateway, None, log),
         ]

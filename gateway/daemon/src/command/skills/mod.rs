@@ -9,6 +9,7 @@ use openclaw_wire::id::SkillId;
 
 use super::{JsonArgs, place::Place};
 
+mod approve;
 mod check;
 mod list;
 mod show;
@@ -72,6 +73,18 @@ pub enum SkillsVerb {
     },
     /// Print the JSON schema of skill.toml, for editors
     Schema,
+    /// Let a skill reach the hosts that its manifest names, as long as no file of it changes
+    Approve {
+        /// Its folder, or its name if it stands in a folder of skills
+        #[arg(value_name = "SKILL")]
+        skill: String,
+    },
+    /// Take that back
+    Revoke {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        skill: SkillId,
+    },
 }
 
 /// Carries it out.
@@ -88,5 +101,7 @@ pub fn skills(verb: &SkillsVerb, place: &Place) -> anyhow::Result<ExitCode> {
             print!("{}", openclaw_wire::skill::SCHEMA);
             Ok(ExitCode::SUCCESS)
         }
+        SkillsVerb::Approve { skill } => approve::approve(skill, place).map(|()| ExitCode::SUCCESS),
+        SkillsVerb::Revoke { skill } => approve::revoke(skill, place).map(|()| ExitCode::SUCCESS),
     }
 }

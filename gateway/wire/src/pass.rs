@@ -1,12 +1,10 @@
-//! One descriptor beside a frame's first byte (`SCM_RIGHTS`, unix(7)): how the runner gets the pidfd of a jail.
+//! One descriptor beside one byte (`SCM_RIGHTS`, unix(7)): how the runner gets the pidfd of a jail and a call its way out.
+//! Never more than one; what comes along unasked is closed.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::net::{
@@ -15,7 +13,7 @@ use rustix::net::{
 };
 
 /// Sends one byte with a descriptor.
-pub fn send(socket: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
+pub fn send(socket: impl AsFd, fd: BorrowedFd<'_>) -> io::Result<()> {
     let fds = [fd];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -24,8 +22,8 @@ pub fn send(socket: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives it.
-pub fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
+/// Receives it; a byte without one is an error, and so is the other side's end.
+pub fn receive(socket: impl AsFd) -> io::Result<OwnedFd> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -37,7 +35,7 @@ pub fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
     });
     match fd {
         Some(fd) if got.bytes == 1 => Ok(fd),
-        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the jail ended before it told its pidfd")),
+        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the other side gave no descriptor")),
     }
 }
 

@@ -1,0 +1,107 @@
+//! `openclaw skills approve` and `revoke`: which hosts a skill may reach is told to egress by the operator, for exactly the
+//! state of the folder that was looked at. The gateway has no such word.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use http::Method;
+use openclaw_wire::{
+    config::Config,
+    egress::{Approval, Revoke},
+    id::SkillId,
+    skill::{self, HostGrant, Reach, Skill},
+};
+
+use crate::command::{
+    fault::Fault,
+    place::Place,
+    socket::{Socket, block_on},
+};
+
+/// Approves the hosts of a skill, given by its folder or by its name.
+pub fn approve(named: &str, place: &Place) -> anyhow::Result<()> {
+    let skill = find(named, place)?;
+    let hosts = match skill.manifest {
+        Some(manifest) => manifest.permissions.hosts,
+        None => Vec::new(),
+    };
+    let id = &skill.id;
+    if hosts.is_empty() {
+        println!("{id} names no host: it has no way out, and none needs to be approved.");
+        return Ok(());
+    }
+    let approval = Approval { skill: id.clone(), digest: skill.digest.clone(), hosts };
+    block_on(Socket::egress(place).tell(Method::POST, "/skills/approve", Some(&approval)))?;
+    println!("{id} may reach, as long as no file of it changes ({}):", &skill.digest[..16]);
+    approval.hosts.iter().for_each(|grant| println!("  {}", words(grant)));
+    Ok(())
+}
+
+/// Takes every approval of a skill back, and ends the calls of it that have a way out.
+pub fn revoke(skill: &SkillId, place: &Place) -> anyhow::Result<()> {
+    let wish = Revoke { skill: skill.clone() };
+    block_on(Socket::egress(place).tell(Method::POST, "/skills/revoke", Some(&wish)))?;
+    println!("{skill} may reach nothing any more.");
+    Ok(())
+}
+
+/// One entry in plain words.
+fn words(grant: &HostGrant) -> String {
+    let place = match &grant.reach {
+        Reach::Host(host) => format!("{}:{}", host.as_str(), grant.port),
+        Reach::Argument(name) => {
+            format!("any public host at port {} that stands in the argument {name:?} of the call", grant.port)
+        }
+    };
+    if grant.tunnel {
+        return format!("{place}, unseen: only the host's name is checked");
+    }
+    let methods: Vec<_> = grant.methods.iter().map(|method| method.as_str()).collect();
+    let paths: Vec<_> = grant.paths.iter().map(|prefix| prefix.as_str()).collect();
+    let mut text = format!("{place}: {} {}", methods.join(" "), paths.join(" "));
+    if let Some((key, _)) = &grant.secret {
+        text += &format!(", with the key {}", key.as_str());
+    }
+    text
+}
+
+/// A path is a folder; a name is looked for where `openclaw run` finds skills.
+fn find(named: &str, place: &Place) -> anyhow::Result<Skill> {
+    if named.contains('/') {
+        let folder = Path::new(named).canonicalize().with_context(|| format!("open {named}"))?;
+        return Ok(skill::load(&folder)?);
+    }
+    let id: SkillId = named.parse().context("read the skill's name")?;
+    let own = std::env::current_exe().context("find this program's own file")?;
+    let bundled = own.parent().and_then(Path::parent).map(|folder| folder.join("skills"));
+    let config = Config::read(&place.config)?;
+    let shelves: Vec<PathBuf> = bundled.into_iter().chain(config.skills.folders).collect();
+    let found = shelves.iter().map(|shelf| shelf.join(id.as_str())).find(|folder| folder.is_dir());
+    let folder = found.ok_or_else(|| {
+        Fault::new(
+            format!("find the skill {id}: no folder of skills has it"),
+            "give its folder as a path, like ./skills/NAME",
+        )
+    })?;
+    Ok(skill::load(&folder)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    #[test]
+    fn an_entry_is_told_in_plain_words() {
+        let words = |entry: Value| super::words(&serde_json::from_value(entry).expect("an entry"));
+        assert_eq!(words(json!({ "host": "api.example.com" })), "api.example.com:443: GET /");
+        assert_eq!(
+            words(
+                json!({ "host": "api.example.com", "port": 8443, "methods": ["GET", "POST"], "paths": ["/data"],
+                "secret": "WEATHER_KEY" })
+            ),
+            "api.example.com:8443: GET POST /data, with the key WEATHER_KEY"
+        );
+        assert!(words(json!({ "host": "api.example.com", "tunnel": true })).contains("unseen"));
+        assert!(words(json!({ "argument": "url" })).starts_with("any public host at port 443"));
+    }
+}

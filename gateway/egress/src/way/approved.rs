@@ -1,0 +1,212 @@
+//! Egress's own store of approved manifests: which skill, in which state, may reach what. Written by the operator's
+//! command and filled at start with what is bundled beside the programs; never by the gateway.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::Context;
+use openclaw_wire::{
+    egress::{Approval, Approved},
+    id::SkillId,
+    skill::{self, HostGrant},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::private_file;
+
+/// The file in its folder.
+const FILE: &str = "approved.toml";
+/// Largest file, in bytes.
+const LARGEST: u64 = 4 << 20;
+/// Approvals, and hosts of one.
+const MOST: usize = 1024;
+const HOSTS: usize = 64;
+
+/// The store.
+pub struct Store {
+    path: PathBuf,
+    approved: Mutex<Approved>,
+}
+
+/// What stands in the file.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    revoked: Vec<SkillId>,
+    approved: Vec<Approval>,
+}
+
+impl Store {
+    /// Reads the store in `folder`, making the folder, and the skills in the folders that are bundled.
+    pub fn open(state: &Path, folder: &Path, bundled: &[PathBuf]) -> anyhow::Result<Self> {
+        private_file::check_folders(state, folder)?;
+        let path = state.join(folder).join(FILE);
+        let mut written = Written::default();
+        if let Some(file) = private_file::open(&path)? {
+            let mut text = String::new();
+            file.take(LARGEST)
+                .read_to_string(&mut text)
+                .with_context(|| format!("read {}", path.display()))?;
+            written = toml::from_str(&text).with_context(|| {
+                format!("read {}\n  mend: remove it and approve the skills again", path.display())
+            })?;
+        }
+        let approved = Approved {
+            operator: written.approved,
+            bundled: bundled.iter().flat_map(|folder| load(folder)).collect(),
+            revoked: written.revoked,
+        };
+        Ok(Self { path, approved: Mutex::new(approved) })
+    }
+
+    /// The hosts of a skill in exactly this state, if it is approved.
+    pub fn hosts(&self, skill: &SkillId, digest: &str) -> Option<Vec<HostGrant>> {
+        let approved = self.lock();
+        let bundled = approved.bundled.iter().filter(|each| !approved.revoked.contains(&each.skill));
+        let mut all = approved.operator.iter().chain(bundled);
+        all.find(|each| each.skill == *skill && each.digest == digest).map(|each| each.hosts.clone())
+    }
+
+    /// All of it.
+    pub fn all(&self) -> Approved {
+        self.lock().clone()
+    }
+
+    /// Approves one state of a skill, in the place of every other that the operator approved.
+    pub fn approve(&self, approval: Approval) -> anyhow::Result<()> {
+        let digest = &approval.digest;
+        let good =
+            digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        anyhow::ensure!(good, "approve {}: its digest is not 64 hexadecimal digits", approval.skill);
+        anyhow::ensure!(approval.hosts.len() <= HOSTS, "approve {}: more than {HOSTS} hosts", approval.skill);
+        self.change(|approved| {
+            approved.operator.retain(|other| other.skill != approval.skill);
+            approved.revoked.retain(|other| *other != approval.skill);
+            approved.operator.push(approval);
+        })
+    }
+
+    /// Takes every approval of a skill back; `false` when there was none.
+    pub fn revoke(&self, skill: &SkillId) -> anyhow::Result<bool> {
+        let mut known = false;
+        self.change(|approved| {
+            known = approved.operator.iter().any(|each| each.skill == *skill);
+            approved.operator.retain(|each| each.skill != *skill);
+            let bundled = approved.bundled.iter().any(|each| each.skill == *skill);
+            if bundled && !approved.revoked.contains(skill) {
+                approved.revoked.push(skill.clone());
+                known = true;
+            }
+        })?;
+        Ok(known)
+    }
+
+    /// First on the disk, then here.
+    fn change(&self, change: impl FnOnce(&mut Approved)) -> anyhow::Result<()> {
+        let mut approved = self.lock();
+        let mut next = approved.clone();
+        change(&mut next);
+        anyhow::ensure!(next.operator.len() <= MOST, "more than {MOST} skills are approved");
+        let written = Written { revoked: next.revoked.clone(), approved: next.operator.clone() };
+        let text = toml::to_string(&written).context("write the approved manifests")?;
+        private_file::create(&self.path, text.as_bytes())?;
+        *approved = next;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Approved> {
+        self.approved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The skills in a folder that name hosts. One that cannot be loaded has no way out.
+fn load(folder: &Path) -> Vec<Approval> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let skills = entries.filter(|path| path.is_dir()).filter_map(|path| match skill::load(&path) {
+        Ok(skill) => Some(skill),
+        Err(error) => {
+            tracing::warn!("a bundled skill has no way out: {error}");
+            None
+        }
+    });
+    let with_hosts = skills.filter_map(|skill| {
+        let hosts = skill.manifest?.permissions.hosts;
+        (!hosts.is_empty()).then_some(Approval { skill: skill.id, digest: skill.digest, hosts })
+    });
+    with_hosts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use openclaw_wire::egress::Approval;
+
+    use super::Store;
+
+    fn approval(skill: &str, digit: &str) -> Approval {
+        let host = serde_json::json!({ "host": "api.example.com" });
+        Approval {
+            skill: skill.parse().expect("id"),
+            digest: digit.repeat(64),
+            hosts: vec![serde_json::from_value(host).expect("a host")],
+        }
+    }
+
+    #[test]
+    fn one_state_of_a_skill_is_approved_and_survives_a_restart() {
+        let dir = tempfile::tempdir().expect("dir");
+        let open = || Store::open(dir.path(), Path::new("approved"), &[]).expect("opens");
+        let (store, skill) = (open(), "weather".parse().expect("id"));
+        assert!(store.hosts(&skill, &"a".repeat(64)).is_none());
+        store.approve(approval("weather", "a")).expect("approves");
+        assert_eq!(store.hosts(&skill, &"a".repeat(64)).expect("approved").len(), 1);
+        assert!(store.hosts(&skill, &"b".repeat(64)).is_none(), "another state");
+        assert!(store.hosts(&"other".parse().expect("id"), &"a".repeat(64)).is_none(), "another skill");
+        let store = open();
+        store.approve(approval("weather", "b")).expect("approves");
+        assert!(store.hosts(&skill, &"a".repeat(64)).is_none(), "the newer approval counts alone");
+        assert!(open().revoke(&skill).expect("revokes"));
+        assert!(!open().revoke(&skill).expect("nothing"), "twice");
+        assert_eq!(open().all().operator, []);
+        for bad in ["", "A", "g", "zz"] {
+            assert!(store.approve(approval("weather", bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_bundled_is_approved_until_it_is_revoked() {
+        let dir = tempfile::tempdir().expect("dir");
+        let skills = dir.path().join("skills");
+        std::fs::create_dir_all(skills.join("weather")).expect("folder");
+        let manifest = "program = \"x\"\n[permissions]\nhosts = [{ host = \"api.example.com\" }]\n[[tool]]\nname = \"t\"\n\
+            description = \"d\"\neffect = \"fetch\"\narguments = { type = \"object\" }\n";
+        std::fs::write(skills.join("weather/skill.toml"), manifest).expect("manifest");
+        let open =
+            || Store::open(dir.path(), Path::new("approved"), std::slice::from_ref(&skills)).expect("opens");
+        let store = open();
+        let bundled = store.all().bundled.pop().expect("loaded");
+        assert!(store.hosts(&bundled.skill, &bundled.digest).is_some());
+        assert!(store.revoke(&bundled.skill).expect("revokes"));
+        assert!(store.hosts(&bundled.skill, &bundled.digest).is_none());
+        assert!(open().hosts(&bundled.skill, &bundled.digest).is_none(), "after a restart too");
+        store.approve(bundled.clone()).expect("approves");
+        assert!(open().hosts(&bundled.skill, &bundled.digest).is_some());
+    }
+
+    #[test]
+    fn a_broken_or_exposed_file_stops_the_start() {
+        let dir = tempfile::tempdir().expect("dir");
+        let open = || Store::open(dir.path(), Path::new("approved"), &[]).map(drop);
+        open().expect("empty");
+        let file = dir.path().join("approved/approved.toml");
+        std::fs::write(&file, "[[approved]]\nskill = 1").expect("write");
+        crate::private_file::tests::chmod(&file, 0o600);
+        assert!(open().expect_err("broken").to_string().contains("mend"));
+        crate::private_file::tests::chmod(&file, 0o666);
+        assert!(open().expect_err("exposed").to_string().contains("wider than 0600"));
+    }
+}

@@ -1,0 +1,369 @@
+//! The real egress, the real runner and its jails, without a gateway: a test plays the gateway, also a hijacked one, on the
+//! same doors.
+
+mod far;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use openclaw_confine::spawn::{Child, Identity, Start};
+use openclaw_wire::{
+    door::{Door, pair},
+    egress::{Approval, Closed, OpenCall, Refusal},
+    facts::FACTS,
+    frame,
+    runner::{Answer, Call, Outcome, Reply, Request},
+    skill,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+pub use far::{Far, Seen};
+
+use crate::gateway::{NOBODY, dist};
+
+/// A bound for tests that would else hang.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What to start with.
+pub struct Setup {
+    folder: tempfile::TempDir,
+    config: String,
+    keys: String,
+}
+
+/// Running.
+pub struct Broker {
+    setup: Setup,
+    egress: Child,
+    runner: Child,
+    to_egress: Door,
+    to_runner: Door,
+    /// The runner's own end of its door to egress: what a hijacked runner has.
+    runner_to_egress: Door,
+    calls: AtomicU32,
+}
+
+/// One answer over HTTP.
+#[derive(Debug)]
+pub struct Said {
+    /// Status code.
+    pub status: u16,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Said {
+    /// The refusal that it must be.
+    pub fn refusal(&self) -> Refusal {
+        assert!(self.status >= 400, "{} {}", self.status, String::from_utf8_lossy(&self.body));
+        serde_json::from_slice(&self.body).expect("a refusal")
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Setup {
+    /// No skill, no key, no private endpoint.
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("openclaw-broker-").tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("mode");
+        for name in ["state/egress", "state/gateway", "home/documents", "skills"] {
+            fs::create_dir_all(folder.path().join(name)).expect("a folder");
+        }
+        for name in ["state", "state/egress"] {
+            fs::set_permissions(folder.path().join(name), PermissionsExt::from_mode(0o700)).expect("mode");
+        }
+        Self { folder, config: "[log]\nlevel = \"debug\"\n".into(), keys: String::new() }
+    }
+
+    /// More configuration.
+    pub fn config(mut self, text: &str) -> Self {
+        self.config.push_str(text);
+        self
+    }
+
+    /// `NAME.internal` is this far end.
+    pub fn private(self, name: &str, far: &Far) -> Self {
+        let url = far.url();
+        let ca = match url.starts_with("https") {
+            true => format!("ca = \"{}\"\n", self.authority().display()),
+            false => String::new(),
+        };
+        self.config(&format!("[skills.private.{name}]\nurl = \"{url}\"\n{ca}"))
+    }
+
+    /// Where the authority of a far end with TLS belongs.
+    pub fn authority(&self) -> PathBuf {
+        far::authority(self.folder.path())
+    }
+
+    /// A key.
+    pub fn key(mut self, name: &str, value: &str) -> Self {
+        self.keys.push_str(&format!("{name}={value}\n"));
+        self
+    }
+
+    /// A skill whose program is the prober, with these lines below `[permissions]`.
+    pub fn skill(self, name: &str, permissions: &str) -> Self {
+        let manifest = format!(
+            "program = \"bin/test-prober\"\n[permissions]\n{permissions}\n[limits]\nmemory = \"512 MiB\"\ncpu = \"60 s\"\n\
+             wall = \"120 s\"\nprocesses = 32\n[[tool]]\nname = \"probe\"\ndescription = \"d\"\neffect = \"fetch\"\n\
+             arguments = {{ type = \"object\", properties = {{ url = {{ type = \"string\" }} }} }}\n"
+        );
+        self.skill_with(name, &manifest)
+    }
+
+    /// A skill with the prober in its folder and this manifest.
+    pub fn skill_with(self, name: &str, manifest: &str) -> Self {
+        let folder = self.folder.path().join("skills").join(name);
+        fs::create_dir_all(folder.join("bin")).expect("a folder");
+        fs::copy(prober(), folder.join("bin/test-prober")).expect("copy the prober");
+        fs::write(folder.join("SKILL.md"), format!("---\nname: {name}\ndescription: d\n---\n"))
+            .expect("SKILL.md");
+        fs::write(folder.join("skill.toml"), manifest).expect("skill.toml");
+        self
+    }
+
+    /// One more file of a skill, executable.
+    pub fn program(self, skill: &str, file: &Path) -> Self {
+        let name = file.file_name().expect("a name");
+        let real = file.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        fs::copy(real, self.folder.path().join("skills").join(skill).join("bin").join(name)).expect("copy");
+        self
+    }
+
+    /// Its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts egress and runner as the supervisor does.
+    pub fn start(self) -> Broker {
+        let root = self.folder.path().to_owned();
+        fs::write(root.join("openclaw.toml"), &self.config).expect("the configuration");
+        fs::write(root.join("state/egress/.env"), &self.keys).expect("the keys");
+        fs::set_permissions(root.join("state/egress/.env"), PermissionsExt::from_mode(0o600)).expect("mode");
+        let operator = root.join("state").join(&FACTS.state.operator_socket);
+        let operator = UnixListener::bind(operator).expect("the operator's socket");
+        let log = fs::File::create(root.join("log")).expect("the log");
+        let identity = rustix::process::geteuid().is_root().then_some(Identity { uid: NOBODY, gid: NOBODY });
+        if identity.is_some() {
+            give(&root);
+        }
+        let (to_egress, egress_gateway) = pair().expect("a pair");
+        let (to_runner, runner_gateway) = pair().expect("a pair");
+        let (runner_egress, egress_runner) = pair().expect("a pair");
+        let start = |program: &str| {
+            Start::new(dist().join("bin").join(program))
+                .arg("--config")
+                .arg(root.join("openclaw.toml"))
+                .arg("--state")
+                .arg(root.join("state"))
+                .standard(2, log.try_clone().expect("the log").into())
+                .identity(identity)
+        };
+        let egress = start(&FACTS.programs.egress)
+            .fd("gateway", egress_gateway)
+            .fd("runner", egress_runner)
+            .fd("operator", operator.into())
+            .spawn()
+            .expect("egress starts");
+        let runner = start(&FACTS.programs.runner)
+            .arg("--skills")
+            .arg(root.join("skills"))
+            .arg("--home")
+            .arg(root.join("home"))
+            .fd("gateway", runner_gateway)
+            .fd("egress", runner_egress.try_clone().expect("a descriptor"))
+            .spawn()
+            .expect("the runner starts");
+        Broker {
+            setup: self,
+            egress,
+            runner,
+            to_egress: Door::Pair(to_egress),
+            to_runner: Door::Pair(to_runner),
+            runner_to_egress: Door::Pair(runner_egress),
+            calls: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Broker {
+    /// What both programs wrote.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.setup.path("log")).unwrap_or_default()
+    }
+
+    /// What it was started with.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Egress's process id.
+    pub fn egress(&self) -> u32 {
+        self.egress.id()
+    }
+
+    /// The digest of a skill as it is now.
+    pub fn digest(&self, skill: &str) -> String {
+        skill::digest(&self.setup.path("skills").join(skill)).expect("a digest")
+    }
+
+    /// Approves a skill as it is now.
+    pub fn approve(&self, skill: &str) {
+        let loaded = skill::load(&self.setup.path("skills").join(skill)).expect("a good skill");
+        let hosts = loaded.manifest.expect("a manifest").permissions.hosts;
+        let approval = Approval { skill: loaded.id, digest: loaded.digest, hosts };
+        let said = self.operator("POST", "/skills/approve", &json!(approval));
+        assert_eq!(said.status, 204, "{}\n{}", String::from_utf8_lossy(&said.body), self.log());
+    }
+
+    /// A request on the operator's socket.
+    pub fn operator(&self, method: &str, path: &str, body: &Value) -> Said {
+        let socket = self.setup.path("state").join(&FACTS.state.operator_socket);
+        exchange(UnixStream::connect(socket).expect("the operator's socket"), method, path, body)
+    }
+
+    /// A request on the gateway's door of egress.
+    pub fn gateway(&self, method: &str, path: &str, body: &Value) -> Said {
+        let stream = self.to_egress.open().unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+        exchange(stream, method, path, body)
+    }
+
+    /// A question on the runner's door of egress; the connection stays open for what follows.
+    pub fn runner(&self, question: &Value) -> UnixStream {
+        let stream = self.runner_to_egress.open().expect("the door");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        frame::write(&stream, question).expect("a question");
+        stream
+    }
+
+    /// Registers a call.
+    pub fn open(&self, id: &str, skill: &str, digest: &str, urls: &[(&str, &str)]) -> Said {
+        let urls = urls.iter().map(|(name, url)| ((*name).to_owned(), (*url).to_owned())).collect();
+        let wish =
+            OpenCall { call: id.into(), skill: skill.parse().expect("id"), digest: digest.into(), urls };
+        self.gateway("POST", "/call/open", &json!(wish))
+    }
+
+    /// Ends a call.
+    pub fn close(&self, id: &str) -> Closed {
+        let said = self.gateway("POST", "/call/close", &json!({ "call": id }));
+        serde_json::from_slice(&said.body).expect("what it did")
+    }
+
+    /// Has the runner run a call.
+    pub fn run(&self, id: &str, skill: &str, arguments: &Value) -> Outcome {
+        let stream = self.to_runner.open().expect("the runner's door");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        let call = Call {
+            id: id.into(),
+            skill: skill.parse().expect("id"),
+            digest: self.digest(skill),
+            tool: "probe".into(),
+            arguments: arguments.clone(),
+        };
+        frame::write(&stream, &Request::Call(call)).expect("a call");
+        loop {
+            match frame::read(&stream).unwrap_or_else(|error| panic!("{error}\n{}", self.log())) {
+                Some(Reply::Started) => {}
+                Some(Reply::Finished(outcome)) => return outcome,
+                other => panic!("{other:?}\n{}", self.log()),
+            }
+        }
+    }
+
+    /// A whole call, as a gateway makes it: what the prober said, and what was denied.
+    pub fn call(&self, skill: &str, arguments: Value) -> (Value, Closed) {
+        let id = format!("call-{}", self.calls.fetch_add(1, Ordering::Relaxed));
+        let url = arguments["url"].as_str().unwrap_or_default().to_owned();
+        let said = self.open(&id, skill, &self.digest(skill), &[("url", &url)]);
+        assert_eq!(said.status, 204, "{}\n{}", String::from_utf8_lossy(&said.body), self.log());
+        let outcome = self.run(&id, skill, &arguments);
+        let closed = self.close(&id);
+        match outcome {
+            Outcome::Output(text) => match serde_json::from_str(&text).expect("an answer") {
+                Answer::Text(text) => (serde_json::from_str(&text).expect("what the prober said"), closed),
+                Answer::Error(text) => panic!("{text}"),
+            },
+            failed => panic!("{failed:?}\n{}", self.log()),
+        }
+    }
+
+    /// As [`Broker::call`], of what came back as `ok`.
+    pub fn ok(&self, skill: &str, arguments: Value) -> (Value, Closed) {
+        let (said, closed) = self.call(skill, arguments);
+        assert!(said["ok"] != Value::Null, "{said} {closed:?}\n{}", self.log());
+        (said["ok"].clone(), closed)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        for child in [&mut self.runner, &mut self.egress] {
+            // It may be gone already.
+            let _gone = child.signal(Signal::KILL);
+            let _gone = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the log ---\n{}\n---", self.log());
+        }
+    }
+}
+
+fn prober() -> PathBuf {
+    let own = std::env::current_exe().expect("own path");
+    // The dist builds the workspace's programs beside this one.
+    dist();
+    own.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("test-prober")
+}
+
+fn give(folder: &Path) {
+    chown(folder, Some(NOBODY), Some(NOBODY)).expect("chown");
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { give(&path) } else { chown(&path, Some(NOBODY), Some(NOBODY)).expect("chown") }
+    }
+}
+
+fn exchange(stream: UnixStream, method: &str, path: &str, body: &Value) -> Said {
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let body = body.to_string();
+    let mut stream = BufReader::new(stream);
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.get_mut().write_all(&[head.as_bytes(), body.as_bytes()].concat()).expect("a request");
+    let mut line = || {
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    };
+    let status = line().split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    let mut length = 0;
+    loop {
+        let header = line().to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(value) = header.strip_prefix("content-length: ") {
+            length = value.parse().expect("a length");
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).expect("a body");
+    Said { status, body }
+}
