@@ -28,6 +28,7 @@ use crate::{
         history::{self, Used},
     },
     skill::calls,
+    spend,
     store::StoreError,
 };
 
@@ -180,7 +181,8 @@ impl Desk<'_> {
         let prompt = self.conversation.prompt(instructions, &self.turns, tools.collect(), last);
         let choice = self.conversation.model();
         let mut show = |event: crate::model::Event<'_>| self.reply.event(event);
-        let asking = self.engine.models.ask(&prompt, choice.as_ref(), self.stop, &mut show);
+        let models = self.engine.models.on_account_of(&spend::account(self.lane));
+        let asking = models.ask(&prompt, choice.as_ref(), self.stop, &mut show);
         let answer = tokio::time::timeout_at(self.deadline, asking).await.map_err(|_| None)?.map_err(Some)?;
         let used = Used {
             calls: 1,
