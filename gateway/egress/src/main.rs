@@ -105,8 +105,8 @@ fn start() -> anyhow::Result<()> {
     let (place, required) = (Place::new(&config), config.profile == config::Profile::Production);
     let (ledger_file, settings) = (state.join(&FACTS.state.ledger), config.clone());
     let endpoints = Endpoints::read(&config, &outside)?;
+    let approved = way::Store::open(&state, &FACTS.state.approved, &bundled)?;
     let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside)?);
-    let ways = Arc::new(Ways::new(&state, &bundled, endpoints, exchange.clone())?);
 
     // Sockets.
     let mut entry = |name: &str| match inherited.take_fd(name) {
@@ -145,6 +145,7 @@ fn start() -> anyhow::Result<()> {
 
     // Runtime.
     let ledger = ledger.start().context("start the ledger's writer")?;
+    let ways = Arc::new(Ways::new(approved, endpoints, exchange.clone(), ledger.clone()));
     let confinement = serde_json::to_value(&report)?;
     let egress = Arc::new(Egress { exchange, place, ledger: ledger.clone(), ways, confinement });
     // One thread: it moves bytes and waits, and a second one would cost memory and wake-ups.

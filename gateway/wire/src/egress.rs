@@ -140,6 +140,9 @@ pub struct OpenCall {
     pub skill: SkillId,
     /// Digest of its folder.
     pub digest: String,
+    /// The chat that pays for its requests with a price, as in [`crate::spend::CHAT`]; empty for none.
+    #[serde(default)]
+    pub chat: String,
     /// Arguments of the call that hold a URL, by name: for manifests that let a call reach the host of one.
     #[serde(default)]
     pub urls: BTreeMap<String, String>,

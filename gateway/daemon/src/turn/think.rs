@@ -307,7 +307,8 @@ impl Desk<'_> {
         }
         self.reply.tool(&call.name);
         let started = Instant::now();
-        let output = self.engine.executor.run(grant, found.hosts(), self.stop).await;
+        let chat = spend::account(self.lane);
+        let output = self.engine.executor.run(grant, &chat, found.hosts(), self.stop).await;
         let (output, label) = output.into_labelled(Label::returned(&skill, &call.id));
         info!(row, call = id, %skill, error = output.is_error, elapsed_ms = started.elapsed().as_millis() as u64, "ran a tool");
         self.engine.denied(self.lane, &output.denials).await;

@@ -137,21 +137,19 @@ impl Ledger {
     }
 
     /// Reserves the price of a skill's request to a host, on the account of the skill, its chat and the key that goes with
-    /// it. A host without a `[[price]]` costs nothing. To be settled with [`Reservation::settle_call`] when the request
-    /// is over; dropped, it counts.
-    #[expect(dead_code, reason = "for the way out of skills")]
+    /// it. `None`: the host has no `[[price]]` and costs nothing. To be settled with [`Reservation::settle_call`] when the
+    /// request is over; dropped, it counts.
     pub async fn admit_call(
         &self,
         key: &str,
         chat: &str,
         skill: &str,
         host: &str,
-    ) -> Result<Reservation, Refusal> {
-        let one = Amounts::default();
-        let tariff = self.shared.prices.of_host(host);
-        let most = tariff.map(|tariff| tariff.cost(self.today(), &one)).unwrap_or_default();
+    ) -> Result<Option<Reservation>, Refusal> {
+        let Some(tariff) = self.shared.prices.of_host(host) else { return Ok(None) };
+        let most = tariff.cost(self.today(), &Amounts::default());
         let [key, model, chat, skill] = [key, host, chat, skill].map(name);
-        self.reserve(Account { key, model, chat, skill }, most).await
+        self.reserve(Account { key, model, chat, skill }, most).await.map(Some)
     }
 
     /// The present day.
@@ -361,7 +359,6 @@ impl Reservation {
 
 impl Reservation {
     /// A skill's request is over. One that was not sent, or that the far end refused, costs nothing.
-    #[expect(dead_code, reason = "for the way out of skills")]
     pub fn settle_call(self, sent: bool) {
         let used = match sent {
             true => Used { cost: self.most, ..Used::default() },

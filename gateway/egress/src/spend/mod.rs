@@ -31,7 +31,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
 pub use self::{
-    ledger::Ledger,
+    ledger::{Ledger, Reservation},
     meter::{Charge, Metered},
     prices::Prices,
 };
@@ -130,11 +130,15 @@ async fn room(body: &Incoming) -> Option<SemaphorePermit<'static>> {
     ROOM.acquire_many(u32::try_from(length >> 10).unwrap_or(u32::MAX)).await.ok()
 }
 
+/// Whether this can be the name of a chat; empty for none.
+pub fn is_chat(name: &str) -> bool {
+    name.len() <= LONGEST_CHAT && name.bytes().all(plain)
+}
+
 /// The chat that a request is for, as its header says.
 fn chat(headers: &HeaderMap) -> Result<String, Refusal> {
     let Some(name) = headers.get(CHAT) else { return Ok(String::new()) };
-    let good = |name: &&str| name.len() <= LONGEST_CHAT && name.bytes().all(plain);
-    name.to_str().ok().filter(good).map(str::to_owned).ok_or_else(|| {
+    name.to_str().ok().filter(|name| is_chat(name)).map(str::to_owned).ok_or_else(|| {
         refusal(RefusalKind::BadRequest, format!("the header {CHAT} names no chat"), "write bot/number")
     })
 }
