@@ -17,6 +17,7 @@ use crate::{
     keys::{Key, Keys, Used},
     refuse::refusal,
     secret::Secret,
+    spend::{self, Bill, Prices},
     webhook::WebhookSecret,
 };
 
@@ -49,6 +50,8 @@ pub struct ModelCall {
     pub way: Way,
     /// Its keys, in order of preference; none for servers that want none.
     pub credentials: Arc<[Credential]>,
+    /// What its requests cost.
+    pub bill: Bill,
 }
 
 /// A key as it is sent.
@@ -113,10 +116,11 @@ impl Table {
         keys: &Keys,
         mut secret: impl FnMut(&Bot) -> anyhow::Result<WebhookSecret>,
     ) -> anyhow::Result<Self> {
+        let prices = Prices::new(config);
         let models = defaults::models(config, keys)
             .map_err(anyhow::Error::msg)?
             .iter()
-            .map(|model| model_row(model, keys))
+            .map(|model| model_row(model, keys, &prices))
             .collect();
         let bots = defaults::bots(config, keys);
         let bots = bots
@@ -154,7 +158,7 @@ impl Table {
     }
 }
 
-fn model_row(model: &Model, keys: &Keys) -> ModelRow {
+fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
     let (base, path) = match model.api {
         Api::Anthropic => ("https://api.anthropic.com", "v1/messages"),
         Api::Openai => ("https://api.openai.com/v1", "chat/completions"),
@@ -162,7 +166,7 @@ fn model_row(model: &Model, keys: &Keys) -> ModelRow {
     };
     let base = model.url.clone().or_else(|| Url::parse(base).ok());
     let call = match &base {
-        Some(base) if model.api != Api::Rehearsal => model_call(model, base, path, keys),
+        Some(base) if model.api != Api::Rehearsal => model_call(model, base, path, keys, prices),
         _ => Err(refusal(
             RefusalKind::NotAllowed,
             format!("model {} is the rehearsal and has no server", model.name),
@@ -179,12 +183,18 @@ fn model_row(model: &Model, keys: &Keys) -> ModelRow {
         max_output: model.max_output,
         host,
         via: model.via.as_ref().map(exit_name),
-        problem: problem.map(|refusal| refusal.message.clone()),
+        problem: problem.map(spend::problem),
     };
     ModelRow { shown, call }
 }
 
-fn model_call(model: &Model, base: &Url, path: &'static str, keys: &Keys) -> Result<ModelCall, Refusal> {
+fn model_call(
+    model: &Model,
+    base: &Url,
+    path: &'static str,
+    keys: &Keys,
+    prices: &Prices,
+) -> Result<ModelCall, Refusal> {
     let way = way(base, model.private, model.via.as_ref())?;
     let names = model.key.iter().chain(&model.spare_keys);
     let mut credentials = Vec::new();
@@ -201,7 +211,8 @@ fn model_call(model: &Model, base: &Url, path: &'static str, keys: &Keys) -> Res
     }
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
-    Ok(ModelCall { path, url, way, credentials: credentials.into() })
+    let bill = Bill::new(prices, model, base, way.reach)?;
+    Ok(ModelCall { path, url, way, credentials: credentials.into(), bill })
 }
 
 fn credential(api: Api, key: &Key) -> Result<Credential, Refusal> {
@@ -357,7 +368,9 @@ pub mod tests {
 
     /// A table of a configuration text and keys.
     pub fn table(config: &str, keys: &[(&str, &str)]) -> Table {
-        let config = Config::parse(config, Path::new("openclaw.toml")).expect("config");
+        // The model `m` has a price, wherever it is.
+        let config = format!("{config}\n[[price]]\nmodel = \"m\"\ninput = 0\noutput = 0\n");
+        let config = Config::parse(&config, Path::new("openclaw.toml")).expect("config");
         let keys: Vec<_> = keys.iter().map(|(name, value)| (*name, *value, Source::File)).collect();
         Table::new(&config, &Keys::of(&keys), |_| Ok(WebhookSecret::fixed("test-secret"))).expect("table")
     }

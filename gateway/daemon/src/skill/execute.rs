@@ -71,6 +71,7 @@ impl Executor {
         Self { door: Arc::new(door), egress }
     }
 
+<<<<<<< HEAD
     /// Runs one call of the tool that was found to its end, or until `stop`; then the jail is killed. Of the hosts of its
     /// manifest counts here whether it has a way out at all; which one is egress's own knowledge.
     pub async fn run(&self, grant: Grant, found: &Found, stop: &CancellationToken) -> Untrusted<Output> {
@@ -81,6 +82,20 @@ impl Executor {
             call.definition = Some(served.definition.clone());
         }
         let way = match way::open(&self.egress, &call, found.hosts()).await {
+=======
+    /// Runs one call to its end, or until `stop`; then the jail is killed. `hosts` are those of its manifest: whether it has
+    /// a way out at all; which one is egress's own knowledge. `chat` pays.
+    pub async fn run(
+        &self,
+        grant: Grant,
+        chat: &str,
+        hosts: &[HostGrant],
+        stop: &CancellationToken,
+    ) -> Untrusted<Output> {
+        let call = grant.into_call();
+        let (skill, tool) = (call.skill.clone(), call.tool.clone());
+        let way = match way::open(&self.egress, &call, chat, hosts).await {
+>>>>>>> main
             Ok(way) => way,
             Err(text) => return Untrusted(Output { text, is_error: true, denials: Vec::new() }),
         };

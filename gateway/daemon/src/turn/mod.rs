@@ -19,6 +19,7 @@ mod urgent;
 mod fold;
 mod recover;
 mod owner;
+mod money;
 mod terminal;
 mod letters;
 mod skills;
@@ -44,11 +45,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
+    egress::Egress,
     inbox::{self, Lane},
     model::{self, Models},
     outbox, policy,
     session::{self, Access, BotIdentity, pairing::Guesses},
     skill::{self, Catalog, Executor},
+    spend,
     store::{Store, StoreError},
     telegram::{
         method::BotApi,
@@ -72,7 +75,11 @@ pub const MIGRATIONS: [&str; 13] = [
     policy::ask::MIGRATION_MESSAGES,
     skill::calls::MIGRATION_STOPPED,
     session::moved::MIGRATION,
+<<<<<<< HEAD
     skill::offered::MIGRATION,
+=======
+    spend::told::MIGRATION,
+>>>>>>> main
 ];
 
 /// An accepted update on its way through its lane.
@@ -102,6 +109,8 @@ pub struct Engine {
     pub sender: outbox::sender::Sender,
     /// Models, as egress tells them.
     pub models: Models,
+    /// For what was spent.
+    pub egress: Egress,
     /// The operator's own chat.
     pub terminal: Terminal,
     access: RwLock<Arc<Access>>,
@@ -149,6 +158,8 @@ pub struct Parts {
     pub sender: outbox::sender::Sender,
     /// Models in order of preference.
     pub models: Models,
+    /// The way out, for what was spent.
+    pub egress: Egress,
 }
 
 impl Engine {
@@ -170,6 +181,7 @@ impl Engine {
             sender: parts.sender,
             terminal: Terminal::default(),
             models: parts.models,
+            egress: parts.egress,
             access: RwLock::new(Arc::new(access)),
             bots: Mutex::default(),
             guesses: Guesses::default(),
