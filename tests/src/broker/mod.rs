@@ -156,6 +156,21 @@ impl Setup {
         self.skill_with(name, &manifest).program(name, &server)
     }
 
+    /// A bundled skill, with changes to its manifest: its far ends are stand-ins, under other names.
+    pub fn bundled(self, name: &str, changes: &[(&str, &str)]) -> Self {
+        let (from, to) = (dist().join("skills").join(name), self.folder.path().join("skills").join(name));
+        let mut manifest = fs::read_to_string(from.join("skill.toml")).expect("skill.toml");
+        for (old, new) in changes {
+            assert!(manifest.contains(old), "{name}: {old}");
+            manifest = manifest.replace(old, new);
+        }
+        fs::create_dir_all(to.join("bin")).expect("a folder");
+        fs::copy(from.join("bin").join(name), to.join("bin").join(name)).expect("copy the skill");
+        fs::copy(from.join("SKILL.md"), to.join("SKILL.md")).expect("copy SKILL.md");
+        fs::write(to.join("skill.toml"), manifest).expect("skill.toml");
+        self
+    }
+
     /// Its folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -329,6 +344,24 @@ impl Broker {
     /// A whole call of an MCP server's tool, as a gateway makes it that has looked at the server before.
     pub fn served(&self, skill: &str, tool: &str, arguments: Value) -> (Outcome, Closed) {
         let offered = self.tools(skill).into_iter().find(|offered| offered.name == tool).expect("the tool");
+        self.whole(skill, (tool, Some(offered.digest())), arguments)
+    }
+
+    /// A whole call of a bundled skill's tool, as a gateway makes it.
+    pub fn bundled(&self, skill: &str, tool: &str, arguments: Value) -> (Result<String, String>, Closed) {
+        let (outcome, closed) = self.whole(skill, (tool, None), arguments);
+        let said = match outcome {
+            Outcome::Output(text) => match serde_json::from_str(&text).expect("an answer") {
+                Answer::Text(text) => Ok(text),
+                Answer::Error(text) => Err(text),
+                other => panic!("{other:?}"),
+            },
+            failed => panic!("{failed:?}\n{}", self.log()),
+        };
+        (said, closed)
+    }
+
+    fn whole(&self, skill: &str, tool: (&str, Option<String>), arguments: Value) -> (Outcome, Closed) {
         let id = format!("call-{}", self.calls.fetch_add(1, Ordering::Relaxed));
         let loaded = skill::load(&self.setup.path("skills").join(skill)).expect("a good skill");
         let way = !loaded.manifest.expect("a manifest").permissions.hosts.is_empty();
@@ -337,7 +370,7 @@ impl Broker {
             let said = self.open(&id, skill, &self.digest(skill), &[("url", &url)]);
             assert_eq!(said.status, 204, "{}\n{}", String::from_utf8_lossy(&said.body), self.log());
         }
-        let outcome = self.run_tool(&id, skill, (tool, Some(offered.digest())), &arguments);
+        let outcome = self.run_tool(&id, skill, tool, &arguments);
         (outcome, if way { self.close(&id) } else { Closed::default() })
     }
 

@@ -71,31 +71,22 @@ impl Executor {
         Self { door: Arc::new(door), egress }
     }
 
-<<<<<<< HEAD
     /// Runs one call of the tool that was found to its end, or until `stop`; then the jail is killed. Of the hosts of its
-    /// manifest counts here whether it has a way out at all; which one is egress's own knowledge.
-    pub async fn run(&self, grant: Grant, found: &Found, stop: &CancellationToken) -> Untrusted<Output> {
+    /// manifest counts here whether it has a way out at all; which one is egress's own knowledge. `chat` pays.
+    pub async fn run(
+        &self,
+        grant: Grant,
+        chat: &str,
+        found: &Found,
+        stop: &CancellationToken,
+    ) -> Untrusted<Output> {
         let mut call = grant.into_call();
         let (skill, tool) = (call.skill.clone(), call.tool.clone());
         if let Some(served) = &found.served {
             call.tool = served.name.clone();
             call.definition = Some(served.definition.clone());
         }
-        let way = match way::open(&self.egress, &call, found.hosts()).await {
-=======
-    /// Runs one call to its end, or until `stop`; then the jail is killed. `hosts` are those of its manifest: whether it has
-    /// a way out at all; which one is egress's own knowledge. `chat` pays.
-    pub async fn run(
-        &self,
-        grant: Grant,
-        chat: &str,
-        hosts: &[HostGrant],
-        stop: &CancellationToken,
-    ) -> Untrusted<Output> {
-        let call = grant.into_call();
-        let (skill, tool) = (call.skill.clone(), call.tool.clone());
-        let way = match way::open(&self.egress, &call, chat, hosts).await {
->>>>>>> main
+        let way = match way::open(&self.egress, &call, chat, found.hosts()).await {
             Ok(way) => way,
             Err(text) => return Untrusted(Output { text, is_error: true, denials: Vec::new() }),
         };

@@ -62,7 +62,7 @@ use crate::{
 pub use terminal::Terminal;
 
 /// The tables of all stages, in the order in which releases brought them. Only ever appended to.
-pub const MIGRATIONS: [&str; 13] = [
+pub const MIGRATIONS: [&str; 14] = [
     inbox::MIGRATION,
     session::pairing::MIGRATION,
     session::history::MIGRATION,
@@ -75,11 +75,8 @@ pub const MIGRATIONS: [&str; 13] = [
     policy::ask::MIGRATION_MESSAGES,
     skill::calls::MIGRATION_STOPPED,
     session::moved::MIGRATION,
-<<<<<<< HEAD
-    skill::offered::MIGRATION,
-=======
     spend::told::MIGRATION,
->>>>>>> main
+    skill::offered::MIGRATION,
 ];
 
 /// An accepted update on its way through its lane.

@@ -27,12 +27,8 @@ use crate::{
         Admission,
         history::{self, Used},
     },
-<<<<<<< HEAD
     skill::{Found, calls},
-=======
-    skill::calls,
     spend,
->>>>>>> main
     store::StoreError,
 };
 
@@ -310,12 +306,8 @@ impl Desk<'_> {
         }
         self.reply.tool(&call.name);
         let started = Instant::now();
-<<<<<<< HEAD
-        let output = self.engine.executor.run(grant, &found, self.stop).await;
-=======
         let chat = spend::account(self.lane);
-        let output = self.engine.executor.run(grant, &chat, found.hosts(), self.stop).await;
->>>>>>> main
+        let output = self.engine.executor.run(grant, &chat, &found, self.stop).await;
         let (output, label) = output.into_labelled(Label::returned(&skill, &call.id));
         info!(row, call = id, %skill, error = output.is_error, elapsed_ms = started.elapsed().as_millis() as u64, "ran a tool");
         self.engine.denied(self.lane, &output.denials).await;

@@ -17,6 +17,7 @@ mod search;
 mod document;
 mod text;
 mod pdf;
+mod docx;
 
 use folder::Folder;
 
