@@ -214,8 +214,13 @@ fn speech_becomes_text() {
     let far = Far::tls(&["localhost"], &setup.authority(), hear);
     std::fs::create_dir(setup.path("home/voice")).expect("a folder");
     std::fs::write(setup.path("home/voice/note.ogg"), "OggS and more").expect("a file");
-    let setup = setup.private("openai", &far).private("whisper", &far).key("OPENAI_API_KEY", KEY);
-    let broker = setup.bundled("transcribe-voice", &[("api.openai.com", "openai.internal")]).start();
+    let setup = setup.private("openai", &far).private("whisper", &far).key("PICTURES_KEY", KEY);
+    let broker = setup
+        .bundled(
+            "transcribe-voice",
+            &[("api.openai.com", "openai.internal"), ("OPENAI_API_KEY", "PICTURES_KEY")],
+        )
+        .start();
     broker.approve("transcribe-voice");
     let hear = |arguments: Value| broker.bundled("transcribe-voice", "transcribe_voice", arguments).0;
     assert_eq!(hear(json!({ "file": "note.ogg" })).expect("text"), "said in any");
@@ -244,8 +249,13 @@ fn pictures_are_made_and_kept() {
     let far = Far::tls(&["localhost"], &setup.authority(), draw);
     let folder = setup.path("home/pictures");
     std::fs::create_dir(&folder).expect("a folder");
-    let setup = setup.private("openai", &far).key("OPENAI_API_KEY", KEY);
-    let broker = setup.bundled("generate-image", &[("api.openai.com", "openai.internal")]).start();
+    let setup = setup.private("openai", &far).key("PICTURES_KEY", KEY);
+    let broker = setup
+        .bundled(
+            "generate-image",
+            &[("api.openai.com", "openai.internal"), ("OPENAI_API_KEY", "PICTURES_KEY")],
+        )
+        .start();
     broker.approve("generate-image");
     let draw = || {
         broker.bundled("generate-image", "generate_image", json!({ "prompt": "a blue pot", "name": "pot" })).0

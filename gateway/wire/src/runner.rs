@@ -82,6 +82,14 @@ pub enum Outcome {
     },
 }
 
+impl Failure {
+    /// A limit of its manifest, or a rule of its jail, ended it: the owner is told.
+    pub fn was_stopped(self) -> bool {
+        use Failure::*;
+        matches!(self, Time | Cpu | Memory | Output | Disk | Forbidden)
+    }
+}
+
 /// Why a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

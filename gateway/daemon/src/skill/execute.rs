@@ -45,8 +45,11 @@ pub struct Output {
     pub text: String,
     /// The call did not do what it should.
     pub is_error: bool,
-    /// What it tried on its way out and may not; they stand in the text too.
+    /// What it tried and may not: on its way out, against its limits, or behind the back of who approved it. The text says
+    /// so too.
     pub denials: Vec<Denial>,
+    /// Why the runner ended it or could not run it.
+    pub reason: Option<Failure>,
 }
 
 /// What the runner tells of itself.
@@ -88,7 +91,9 @@ impl Executor {
         }
         let way = match way::open(&self.egress, &call, chat, found.hosts()).await {
             Ok(way) => way,
-            Err(text) => return Untrusted(Output { text, is_error: true, denials: Vec::new() }),
+            Err(text) => {
+                return Untrusted(Output { text, is_error: true, denials: Vec::new(), reason: None });
+            }
         };
         let outcome = tokio::select! {
             outcome = self.outcome(Request::Call(call)) => outcome,
@@ -97,6 +102,7 @@ impl Executor {
         let outcome = outcome
             .unwrap_or_else(|error| failed(Failure::NoJail, &format!("the runner did not answer: {error}")));
         let mut denials = way.close().await;
+        let mut stopped = None;
         let (mut text, is_error) = match outcome {
             Outcome::Output(text) => match serde_json::from_str(&text) {
                 Ok(Answer::Text(text)) => (text, false),
@@ -108,12 +114,19 @@ impl Executor {
                 }
                 Ok(_) | Err(_) => (format!("the skill {skill} answered in no known form"), true),
             },
-            Outcome::Failed { reason, detail } => (explain(&tool, reason, &detail), true),
+            Outcome::Failed { reason, detail } => {
+                stopped = Some(reason);
+                (explain(&tool, reason, &detail), true)
+            }
         };
         for denial in &denials {
             text += &format!("\n\nDenied: {}; {}.", denial.message, denial.mend);
         }
-        Untrusted(Output { text, is_error, denials })
+        if let Some(reason) = stopped.filter(|reason| reason.was_stopped()) {
+            // After the others: the text says this one already.
+            denials.push(Denial { message: format!("skill {skill}: {text}"), mend: mend(reason).into() });
+        }
+        Untrusted(Output { text, is_error, denials, reason: stopped })
     }
 
     /// Asks an MCP server for its tools. Nothing that it says is decided by, here or later. The error is for people.
@@ -173,6 +186,14 @@ async fn receive<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> 
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     Ok(serde_json::from_slice(&body)?)
+}
+
+/// What an owner can do about a call that was stopped.
+fn mend(reason: Failure) -> &'static str {
+    match reason {
+        Failure::Forbidden => "No manifest can allow that; `openclaw skills disable` switches a skill off.",
+        _ => "If it is meant to need more, raise that limit in its skill.toml.",
+    }
 }
 
 /// What a server changed behind the back of whoever approved it.

@@ -62,7 +62,7 @@ use crate::{
 pub use terminal::Terminal;
 
 /// The tables of all stages, in the order in which releases brought them. Only ever appended to.
-pub const MIGRATIONS: [&str; 14] = [
+pub const MIGRATIONS: [&str; 15] = [
     inbox::MIGRATION,
     session::pairing::MIGRATION,
     session::history::MIGRATION,
@@ -77,6 +77,7 @@ pub const MIGRATIONS: [&str; 14] = [
     session::moved::MIGRATION,
     spend::told::MIGRATION,
     skill::offered::MIGRATION,
+    skill::calls::MIGRATION_REASON,
 ];
 
 /// An accepted update on its way through its lane.

@@ -185,9 +185,9 @@ impl Engine {
         self.store.write(move |tx| calls::start(tx, &id, 0, &skill, &tool, now()).map(drop)).await?;
         let output = self.executor.run(grant, "", &found, &self.stopping).await;
         let (output, ()) = output.into_labelled(());
-        let failed = output.is_error;
+        let end = calls::End { failed: output.is_error, reason: output.reason };
         // What it said is the operator's alone.
-        self.store.write(move |tx| calls::finish(tx, &call, "", failed, now())).await?;
+        self.store.write(move |tx| calls::finish(tx, &call, "", end, now())).await?;
         Ok(Ok(Ran { text: output.text, is_error: output.is_error }))
     }
 

@@ -318,8 +318,8 @@ impl Desk<'_> {
             is_error: output.is_error,
         };
         let stored = serde_json::to_string(&result).unwrap_or_default();
-        let (at, failed) = (now(), output.is_error);
-        self.engine.store.write(move |tx| calls::finish(tx, &id, &stored, failed, at)).await?;
+        let (at, end) = (now(), calls::End { failed: output.is_error, reason: output.reason });
+        self.engine.store.write(move |tx| calls::finish(tx, &id, &stored, end, at)).await?;
         Ok((result, label))
     }
 
