@@ -91,7 +91,8 @@ fn connect(client: &mut TcpStream) -> Option<String> {
 
 fn setup(authority: &Authority, exit: &Exit, scheme: &str, host: &str) -> Setup {
     Setup::new().keys(&format!("MODEL_KEY={KEY}\n")).config(&authority.trusted()).config(&format!(
-        "[[model]]\nname = \"m\"\napi = \"anthropic\"\nmodel = \"x\"\nkey = \"MODEL_KEY\"\nurl = \"{host}\"\nvia = \"{scheme}://127.0.0.1:{}\"\n",
+        "[[model]]\nname = \"m\"\napi = \"anthropic\"\nmodel = \"x\"\nkey = \"MODEL_KEY\"\nurl = \"{host}\"\nvia = \"{scheme}://127.0.0.1:{}\"\n\
+         [[price]]\nmodel = \"x\"\ninput = 0\noutput = 0\n",
         exit.port
     ))
 }
