@@ -289,7 +289,7 @@ fn a_priced_request_stops_at_the_skills_limit() {
     );
     assert_eq!(
         (&line["used"]["calls"], &line["used"]["failed"], &report["today"]["total"]["cost"]),
-        (&json!(3), &json!(1), &json!(0.2)),
+        (&json!(3), &json!(1), &json!("0.20")),
         "{report}"
     );
 }

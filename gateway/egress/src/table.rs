@@ -35,6 +35,8 @@ pub struct Table {
 pub struct ModelRow {
     /// What the gateway is told of it.
     pub shown: ModelRoute,
+    /// Names of the keys that are its own, whether it can be used or not.
+    keys: Vec<String>,
     /// Where its requests go, or why they can't.
     pub call: Result<ModelCall, Refusal>,
 }
@@ -72,6 +74,8 @@ pub struct Credential {
 pub struct BotRow {
     /// What the gateway is told of it.
     pub shown: BotRoute,
+    /// As of [`ModelRow`].
+    keys: Vec<String>,
     /// The secret that Telegram sends with each update.
     pub webhook: WebhookSecret,
     /// How to call the Bot API for it, or why not.
@@ -136,14 +140,12 @@ impl Table {
         models.chain(self.bots.iter().filter_map(|row| Some(&row.call.as_ref().ok()?.way)))
     }
 
-    /// The routes that use a key, by the names that people know them by.
+    /// The routes that a key belongs to, by the names that people know them by; also those that cannot be used, for want of
+    /// a price, say.
     pub fn users_of<'a>(&'a self, key: &'a str) -> impl Iterator<Item = String> + 'a {
-        let uses =
-            move |credentials: &[Credential]| credentials.iter().any(|credential| credential.name == key);
-        let models =
-            self.models.iter().filter(move |row| row.call.as_ref().is_ok_and(|call| uses(&call.credentials)));
-        let bots =
-            self.bots.iter().filter(move |row| row.call.as_ref().is_ok_and(|call| uses(&call.credentials)));
+        let has = move |keys: &[String]| keys.iter().any(|name| name == key);
+        let models = self.models.iter().filter(move |row| has(&row.keys));
+        let bots = self.bots.iter().filter(move |row| has(&row.keys));
         let models = models.map(|row| format!("model {}", row.shown.name));
         models.chain(bots.map(|row| format!("bot {}", row.shown.name)))
     }
@@ -185,7 +187,7 @@ fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
         via: model.via.as_ref().map(exit_name),
         problem: problem.map(spend::problem),
     };
-    ModelRow { shown, call }
+    ModelRow { shown, keys: model.key.iter().chain(&model.spare_keys).cloned().collect(), call }
 }
 
 fn model_call(
@@ -246,7 +248,7 @@ fn bot_row(config: &Config, bot: &Bot, keys: &Keys, webhook: WebhookSecret) -> B
         via: config.telegram.via.as_ref().map(exit_name),
         problem: call.as_ref().err().map(|refusal| refusal.message.clone()),
     };
-    BotRow { shown, webhook, call }
+    BotRow { shown, keys: vec![bot.token.clone()], webhook, call }
 }
 
 fn bot_call(config: &Config, bot: &Bot, keys: &Keys) -> Result<BotCall, Refusal> {
