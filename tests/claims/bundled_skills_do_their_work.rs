@@ -142,7 +142,7 @@ fn pages_are_read() {
     assert_eq!(closed.denials.len(), 1);
 }
 
-/// As it is bundled, the host of the page that a call names is open, and a private one is not.
+/// Incident 62: it goes the way of every skill. As it is bundled, the host of the page that a call names is open, and a private one is not.
 #[test]
 fn pages_of_private_endpoints_are_not_read() {
     let setup = Setup::new();

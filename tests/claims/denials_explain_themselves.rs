@@ -4,7 +4,7 @@
 use openclaw_tests::{gateway::dist, model::Step, world::World};
 use serde_json::json;
 
-/// Incidents 74 to 76: a limit that ends a skill is told to the model, the owner and the log of calls, with the line of the
+/// A limit that ends a skill is told to the model, the owner and the log of calls, with the line of the
 /// manifest that sets it.
 #[tokio::test]
 async fn a_limit_is_told_with_its_line() {

@@ -63,7 +63,7 @@ fn a_server_keeps_to_its_manifest() {
     assert!(written.exists());
 }
 
-/// Incidents 74 to 76: endless output, endless lists, silence, a crash: each ends within the limits, with its reason.
+/// Endless output, endless lists, silence, a crash: each ends within the limits, with its reason.
 #[test]
 fn hostile_servers_are_ended_with_a_reason() {
     let kinds = ["flood", "silent", "endless", "many", "crash", "hang", "long", "asks"];
@@ -88,7 +88,7 @@ fn hostile_servers_are_ended_with_a_reason() {
     assert_eq!(answer(&say("asks")), Answer::Text("asked".into()), "it gets no answer, and goes on");
 }
 
-/// Incident 116: a tool that is described otherwise than when it was looked at is not called, in either era.
+/// A tool that is described otherwise than when it was looked at is not called, in either era.
 #[test]
 fn a_tool_that_changes_is_not_called() {
     let rights = format!("[permissions]\nread = [\"~/mark\"]\n{LIMITS}");

@@ -9,7 +9,7 @@ use serde_json::json;
 fn a_letter_of_python_docx_is_read() {
     let setup = Setup::new().bundled("read-documents", &[]);
     let written = Command::new(peers::path("venv/bin/python"))
-        .arg(peers::driver("docx.py"))
+        .arg(peers::driver("letter.py"))
         .arg(setup.path("home/documents/letter.docx"))
         .output()
         .expect("python starts");

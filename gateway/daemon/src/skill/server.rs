@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(problems, ["its skill.toml names the tool \"gone\", which its server does not offer"]);
     }
 
-    /// Incident 116: descriptions and schemas are a stranger's text.
+    /// Descriptions and schemas are a stranger's text.
     #[test]
     fn hostile_descriptions_names_and_schemas_are_cleaned_cut_or_left_out() {
         let skill = skill("");

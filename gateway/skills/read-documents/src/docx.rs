@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(text(&bytes).expect("reads"), "Dear Anna & Bert ä\na\tb\nc\n1 | 2\nend");
     }
 
+    /// Incidents 74 and 75: what an archive names and unpacks to. Nothing of it becomes a file, whatever its name.
     #[test]
     fn broken_and_bloated_files_are_errors() {
         assert!(text(&docx("word/other.xml", b"<x/>")).is_err());
@@ -125,6 +126,8 @@ mod tests {
             bytes[at] ^= 0xff;
             let _any = text(&bytes);
         }
+        let beside = docx("../../word/document.xml", b"<w:p><w:t>x</w:t></w:p>");
+        assert!(text(&beside).is_err(), "another name is another file");
         let bloated = docx(MAIN, &vec![b' '; UNPACKED as usize + 10]);
         assert!(text(&bloated).expect_err("too much").contains("unpacks to more than"));
         // An entity that would grow is not one that is known.
