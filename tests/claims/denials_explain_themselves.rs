@@ -4,6 +4,29 @@
 use openclaw_tests::{gateway::dist, model::Step, world::World};
 use serde_json::json;
 
+/// A limit that ends a skill is told to the model, the owner and the log of calls, with the line of the
+/// manifest that sets it.
+#[tokio::test]
+async fn a_limit_is_told_with_its_line() {
+    let world = World::polling(|setup| {
+        setup.test_skills().file("counter/lines", b"");
+    })
+    .await;
+    let spin = Step::call("fail", json!({ "say": "nothing, for ever" }));
+    world.model.on("#spin", [spin, Step::say("it span")]);
+    world.anna.says("#spin");
+    let (one, other) = (world.anna.hears().await.text, world.anna.hears().await.text);
+    let both = format!("{one}\n{other}");
+    let line = r#"[limits] cpu = "2 s""#;
+    assert!(both.contains("it span") && both.contains("skill counter: fail used more CPU time"), "{both}");
+    assert!(both.contains(line) && both.contains("raise that limit in its skill.toml"), "{both}");
+    assert!(
+        world.model.requests().iter().any(|request| request.body.to_string().contains("used more CPU time"))
+    );
+    let logs = world.gateway.ask(&["skills", "logs", "counter"]).await;
+    assert!(logs.contains("failed: cpu"), "{logs}");
+}
+
 #[tokio::test]
 async fn the_model_the_owner_and_the_log_are_told() {
     let world = World::polling(|setup| {

@@ -70,7 +70,9 @@ async fn further_folders_of_skills_are_loaded() {
     let mut skills: Vec<String> =
         world.gateway.status().await.skills.iter().map(|skill| skill.id.to_string()).collect();
     skills.sort();
-    assert_eq!(skills, ["counter", "prober", "read-documents"]);
+    for skill in ["counter", "echo", "notes", "prober", "read-documents", "weather"] {
+        assert!(skills.iter().any(|known| known == skill), "{skill}: {skills:?}");
+    }
 }
 
 /// A failing tool is told to the model, and the turn goes on; two calls at once are both answered.

@@ -140,6 +140,7 @@ async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
     };
     let skills_off = engine.skills_off().or(runner_off);
     let webhook = bots.iter().any(|bot| bot.updates == Updates::Webhook);
+    let tools = engine.catalog.tools();
     let mut skills: Vec<_> = engine
         .catalog
         .skills()
@@ -147,11 +148,10 @@ async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
         .map(|skill| SkillStatus {
             id: skill.id.clone(),
             digest: skill.digest.clone(),
-            tools: skill
-                .manifest
+            tools: tools
                 .iter()
-                .flat_map(|m| &m.tool)
-                .map(|tool| tool.name.as_str().to_owned())
+                .filter(|found| found.skill.id == skill.id)
+                .map(|found| found.tool.name.as_str().to_owned())
                 .collect(),
             problem: (!engine.switched_on(&skill.id))
                 .then(|| format!("switched off; mend: openclaw skills enable {}", skill.id)),

@@ -175,6 +175,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     engine.recover().await?;
     tasks.spawn(Arc::clone(&engine).tidy());
     tasks.spawn(Arc::clone(&engine).watch_skills());
+    tasks.spawn(Arc::clone(&engine).look_at_servers());
     tasks.spawn(Arc::clone(&engine).hear(outbox_events));
     tasks.spawn(Arc::clone(&engine).hear_of_money());
 

@@ -39,7 +39,7 @@ impl Run {
         fs::create_dir(&bin).expect("bin");
         open(&bin);
         fs::copy(env!("CARGO_BIN_EXE_openclaw"), bin.join("openclaw")).expect("copy");
-        for name in ["openclaw-egress", "openclaw-runner", "skill-jail"] {
+        for name in ["openclaw-egress", "openclaw-runner", "skill-jail", "mcp-client"] {
             fs::write(bin.join(name), STAND_IN).expect("write");
             open(&bin.join(name));
         }

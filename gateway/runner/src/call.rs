@@ -11,7 +11,7 @@ use std::{
 
 use openclaw_confine::{Barrier, Report};
 use openclaw_wire::{
-    runner::{Failure, Outcome, Task},
+    runner::{Failure, Outcome},
     skill::Limits,
 };
 
@@ -53,19 +53,18 @@ impl Jailer {
 
     /// Builds a jail around nothing, to see what the kernel enforces here.
     pub fn trial(&self, ready: &Ready) -> Result<Report, String> {
-        let task = Task { tool: String::new(), arguments: serde_json::Value::Null };
         let mut report = None;
-        match self.run(ready, &task, None, None, |told| report = Some(told)) {
+        match self.run(ready, Vec::new(), None, None, |told| report = Some(told)) {
             Outcome::Output(_) => report.ok_or_else(|| "the trial jail said nothing".to_owned()),
             Outcome::Failed { detail, .. } => Err(detail),
         }
     }
 
-    /// Runs a call. `way` is its way out; `gateway` is watched for its end; `started` is called when the skill runs.
+    /// Runs a call. `task` is what it reads on its standard input, `way` its way out; `gateway` is watched for its end; `started` is called when the skill runs.
     pub fn run(
         &self,
         ready: &Ready,
-        task: &Task,
+        task: Vec<u8>,
         way: Option<OwnedFd>,
         gateway: Option<&UnixStream>,
         started: impl FnOnce(Report),

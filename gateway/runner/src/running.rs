@@ -12,7 +12,7 @@ use std::{
 };
 
 use openclaw_confine::spawn::{Child, Start};
-use openclaw_wire::{frame, pass, runner::Task};
+use openclaw_wire::{frame, pass};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     pipe::{PipeFlags, pipe_with},
@@ -67,11 +67,11 @@ pub struct Event {
 }
 
 impl Running {
-    /// Starts `skill-jail` and tells it what to build; `way` is its way out. Returns when its namespaces exist.
+    /// Starts `skill-jail` and tells it what to build; `task` is what the skill reads, `way` its way out. Returns when its namespaces exist.
     pub fn start(
         program: &OwnedFd,
         spec: &Spec,
-        task: &Task,
+        task: Vec<u8>,
         leaf: Option<Leaf>,
         way: Option<OwnedFd>,
     ) -> io::Result<Self> {
@@ -82,7 +82,6 @@ impl Running {
         for ours in [&task_write, &output_read, &errors_read] {
             rustix::io::ioctl_fionbio(ours, true)?;
         }
-        let task = serde_json::to_vec(task)?;
         let mut start = Start::opened(program.try_clone()?, "skill-jail").fd(CONTROL, theirs.into());
         if let Some(way) = way {
             start = start.fd(WAY, way);

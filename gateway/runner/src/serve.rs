@@ -13,12 +13,18 @@ use openclaw_confine::Report;
 use openclaw_wire::{
     door::Entry,
     frame,
-    runner::{Call, Failure, Outcome, Reply, Request, Task},
+    id::SkillId,
+    mcp::Ask,
+    runner::{Call, Failure, Look, Outcome, Reply, Request, Task},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
-use crate::{call::Jailer, skills::Skills, way::Egress};
+use crate::{
+    call::Jailer,
+    skills::{Ready, Skills},
+    way::Egress,
+};
 
 /// Jails at the same time: with the default limits 16 × 128 MiB.
 pub const CALLS: usize = 16;
@@ -108,37 +114,69 @@ impl Runner {
                 },
             ),
             Some(Request::Call(call)) => {
-                let outcome = self.call(&call, connection);
-                // Who cancelled does not listen any more.
-                match frame::write(connection, &Reply::Finished(outcome)) {
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                    other => other,
-                }
+                let outcome = self.timed(&call.id, &call.skill, || self.call(&call, connection));
+                self.finish(connection, outcome)
+            }
+            Some(Request::Tools(look)) => {
+                let outcome = self.timed(&look.id, &look.skill, || self.look(&look, connection));
+                self.finish(connection, outcome)
             }
         }
     }
 
-    fn call(&self, call: &Call, connection: &UnixStream) -> Outcome {
+    fn finish(&self, connection: &UnixStream, outcome: Outcome) -> io::Result<()> {
+        // Who cancelled does not listen any more.
+        match frame::write(connection, &Reply::Finished(outcome)) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    fn timed(&self, id: &str, skill: &SkillId, run: impl FnOnce() -> Outcome) -> Outcome {
         let begun = Instant::now();
-        let outcome = self.decide(call, connection);
+        let outcome = run();
         let word = match &outcome {
             Outcome::Output(text) => format!("output, {} bytes", text.len()),
             Outcome::Failed { reason, .. } => format!("{reason:?}"),
         };
         // Nothing that the skill said: it may be a document's text.
         let elapsed_ms = begun.elapsed().as_millis() as u64;
-        info!(call = call.id, skill = %call.skill, ended = word, elapsed_ms, "a call ended");
+        info!(call = id, %skill, ended = word, elapsed_ms, "a call ended");
         outcome
     }
 
-    fn decide(&self, call: &Call, connection: &UnixStream) -> Outcome {
+    fn call(&self, call: &Call, connection: &UnixStream) -> Outcome {
+        let ready = self.skills.ready(call);
+        let (tool, arguments) = (call.tool.clone(), call.arguments.clone());
+        let task = match &call.definition {
+            Some(definition) => {
+                serde_json::to_vec(&Ask::Call { tool, definition: definition.clone(), arguments })
+            }
+            None => serde_json::to_vec(&Task { tool, arguments }),
+        };
+        self.run(&call.id, ready, task, connection)
+    }
+
+    fn look(&self, look: &Look, connection: &UnixStream) -> Outcome {
+        self.run(&look.id, self.skills.look(look), serde_json::to_vec(&Ask::Tools), connection)
+    }
+
+    /// `task` is what the skill reads.
+    fn run(
+        &self,
+        id: &str,
+        ready: Result<Ready, String>,
+        task: serde_json::Result<Vec<u8>>,
+        connection: &UnixStream,
+    ) -> Outcome {
         let failed = |reason, detail: String| Outcome::Failed { reason, detail };
         if let Some(why) = &self.skills_off {
             return failed(Failure::NoJail, format!("skills are off: {why}"));
         }
-        let mut ready = match self.skills.ready(call) {
-            Ok(ready) => ready,
-            Err(why) => return failed(Failure::Refused, why),
+        let (mut ready, task) = match (ready, task) {
+            (Ok(ready), Ok(task)) => (ready, task),
+            (Err(why), _) => return failed(Failure::Refused, why),
+            (_, Err(error)) => return failed(Failure::Refused, format!("write the task down: {error}")),
         };
         let Some(_place) = Place::wait(&self.places, connection) else {
             return match hung_up(connection, Duration::ZERO) {
@@ -146,8 +184,7 @@ impl Runner {
                 false => failed(Failure::NoJail, format!("{CALLS} calls run already")),
             };
         };
-        let task = Task { tool: call.tool.clone(), arguments: call.arguments.clone() };
-        let way = match ready.hosts.then(|| crate::way::redeem(self.egress.as_ref(), &call.id)) {
+        let way = match ready.hosts.then(|| crate::way::redeem(self.egress.as_ref(), id)) {
             Some(Ok((way, authority))) => {
                 ready.spec.authority = Some(authority);
                 Some(way)
@@ -155,7 +192,7 @@ impl Runner {
             Some(Err(why)) => return failed(Failure::Refused, why),
             None => None,
         };
-        self.jailer.run(&ready, &task, way, Some(connection), |_report| {
+        self.jailer.run(&ready, task, way, Some(connection), |_report| {
             // If this fails the gateway is gone, and the wait notices it at once.
             let _gone = frame::write(connection, &Reply::Started);
         })

@@ -7,8 +7,9 @@ use std::{
 };
 
 use openclaw_wire::{
-    id::RuntimeName,
-    runner::Call,
+    facts::FACTS,
+    id::{RuntimeName, SkillId},
+    runner::{Call, Look},
     skill::{self, Manifest, PathGrant, Skill},
 };
 
@@ -21,6 +22,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Skills {
     settings: Settings,
+    /// The client of MCP servers, beside this program.
+    client: PathBuf,
     loaded: Mutex<Vec<Loaded>>,
 }
 
@@ -58,7 +61,8 @@ impl Skills {
             folders.sort();
             loaded.extend(folders.into_iter().map(|folder| Loaded { skill: read(&folder), folder }));
         }
-        Self { settings, loaded: Mutex::new(loaded) }
+        let own = std::env::current_exe().unwrap_or_default();
+        Self { settings, client: own.with_file_name(&FACTS.programs.mcp), loaded: Mutex::new(loaded) }
     }
 
     /// `production`.
@@ -76,27 +80,55 @@ impl Skills {
     /// Checks a call and says what its jail holds; an error is a refusal, for people.
     pub fn ready(&self, call: &Call) -> Result<Ready, String> {
         let id = &call.skill;
+        let (ready, manifest) = self.prepare(id, &call.digest)?;
+        match manifest.mcp {
+            true if call.definition.is_none() => {
+                Err(format!("the skill {id} is an MCP server, and the call says nothing of its tool"))
+            }
+            // Which tools a server offers is asked in its jail.
+            true => Ok(ready),
+            false if manifest.tool.iter().any(|tool| tool.name.as_str() == call.tool) => Ok(ready),
+            false => Err(format!("the skill {id} has no tool {:?}", call.tool)),
+        }
+    }
+
+    /// The jail in which an MCP server is asked for its tools: without a way out, and it writes to no folder.
+    pub fn look(&self, look: &Look) -> Result<Ready, String> {
+        let (mut ready, manifest) = self.prepare(&look.skill, &look.digest)?;
+        if !manifest.mcp {
+            return Err(format!("the skill {} is no MCP server", look.skill));
+        }
+        ready.hosts = false;
+        ready.spec.grants.iter_mut().for_each(|grant| grant.write = false);
+        Ok(ready)
+    }
+
+    fn prepare(&self, id: &SkillId, digest: &str) -> Result<(Ready, Manifest), String> {
         if self.settings.disabled.contains(id) {
             return Err(format!("the skill {id} is off (skills.disabled in the configuration)"));
         }
-        let skill = self.approved(call)?;
+        let skill = self.approved(id, digest)?;
         let Some(manifest) = skill.manifest else {
             return Err(format!(
                 "the skill {id} has no skill.toml: it is instructions only and executes nothing"
             ));
         };
-        if !manifest.tool.iter().any(|tool| tool.name.as_str() == call.tool) {
-            return Err(format!("the skill {id} has no tool {:?}", call.tool));
-        }
         let grants = self.grants(&manifest)?;
-        let (limits, folder) = (manifest.limits, skill.folder.clone());
+        let (limits, folder) = (manifest.limits.clone(), skill.folder.clone());
+        let client = manifest.mcp.then(|| self.client.canonicalize()).transpose().map_err(|error| {
+            format!(
+                "open the client of MCP servers {}: {error}; mend: install OpenClaw's programs in one folder",
+                self.client.display()
+            )
+        })?;
         let spec = Spec {
             skill: Some(spec::Skill {
                 folder: skill.folder,
-                digest: call.digest.clone(),
-                runtime: manifest.runtime.map(|name| self.runtime(&name)).transpose()?,
-                program: manifest.program,
-                args: manifest.args,
+                digest: digest.to_owned(),
+                runtime: manifest.runtime.as_ref().map(|name| self.runtime(name)).transpose()?,
+                program: manifest.program.clone(),
+                args: manifest.args.clone(),
+                client,
             }),
             grants,
             required: self.settings.required,
@@ -104,30 +136,28 @@ impl Skills {
             authority: None,
             without: Vec::new(),
         };
-        Ok(Ready {
+        let ready = Ready {
             spec,
             limits,
             hosts: !manifest.permissions.hosts.is_empty(),
             weight: weight(&folder).map_err(|error| format!("look at the skill {id}: {error}"))?,
-        })
+        };
+        Ok((ready, manifest))
     }
 
     /// The skill with the digest that the call names: as loaded, or as it is on disk now.
-    fn approved(&self, call: &Call) -> Result<Skill, String> {
-        let named =
-            |each: &&mut Loaded| each.folder.file_name().is_some_and(|name| name == call.skill.as_str());
+    fn approved(&self, id: &SkillId, digest: &str) -> Result<Skill, String> {
+        let named = |each: &&mut Loaded| each.folder.file_name().is_some_and(|name| name == id.as_str());
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut why = format!("there is no skill {}", call.skill);
+        let mut why = format!("there is no skill {id}");
         // The same name may stand on two shelves; the digest tells which one was approved.
         for each in loaded.iter_mut().filter(named) {
-            if !matches!(&each.skill, Ok(skill) if skill.digest == call.digest) {
+            if !matches!(&each.skill, Ok(skill) if skill.digest == digest) {
                 each.skill = read(&each.folder);
             }
             match &each.skill {
-                Ok(skill) if skill.digest == call.digest => return Ok(skill.clone()),
-                Ok(_) => {
-                    why = format!("the skill {} is not the approved one: its files have changed", call.skill)
-                }
+                Ok(skill) if skill.digest == digest => return Ok(skill.clone()),
+                Ok(_) => why = format!("the skill {id} is not the approved one: its files have changed"),
                 Err(error) => why = error.clone(),
             }
         }
@@ -246,6 +276,7 @@ mod tests {
             digest: openclaw_wire::skill::digest(&root.join("skills").join(skill)).unwrap_or_default(),
             tool: tool.into(),
             arguments: serde_json::Value::Null,
+            definition: None,
         }
     }
 

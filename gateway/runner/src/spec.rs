@@ -15,6 +15,9 @@ pub const WAY: &str = "way";
 /// Where the call's own certificate authority is, in its jail: where most software looks by itself.
 pub const AUTHORITY: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// Where the client of an MCP server is, in its jail.
+pub const CLIENT: &str = "/mcp/client";
+
 /// Where the skill's own folder is, in its jail.
 pub const SKILL: &str = "/skill";
 
@@ -60,6 +63,8 @@ pub struct Skill {
     pub runtime: Option<Runtime>,
     /// Arguments of the manifest, after the program's or script's name.
     pub args: Vec<String>,
+    /// The program is an MCP server: what is started is its client, this file of ours, which starts the server.
+    pub client: Option<PathBuf>,
 }
 
 /// An interpreter out of the operator's list.

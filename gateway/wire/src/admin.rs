@@ -215,6 +215,9 @@ pub struct SkillCall {
     pub finished: Option<i64>,
     /// It did not do what it should; `None` when that is not known.
     pub failed: Option<bool>,
+    /// Why the runner ended it or could not run it; `None` when it answered, well or not.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// What came of a drill ([`crate::drill::Drill::failed`]).

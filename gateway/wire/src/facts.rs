@@ -63,6 +63,8 @@ pub struct Programs {
     pub runner: String,
     /// The jail that becomes a skill.
     pub jail: String,
+    /// The client that talks to an MCP server, in its jail.
+    pub mcp: String,
 }
 
 /// What a jail has of its own.

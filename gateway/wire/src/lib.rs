@@ -16,3 +16,4 @@ pub mod spend;
 pub mod runner;
 pub mod drill;
 pub mod skill;
+pub mod mcp;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::SkillId;
+use crate::{id::SkillId, mcp::Offered};
 
 /// What the gateway asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ use crate::id::SkillId;
 pub enum Request {
     /// Run a tool of a skill.
     Call(Call),
+    /// Ask an MCP server which tools it offers. Its jail has no way out and writes to no folder.
+    Tools(Look),
     /// Tell what the kernel enforces, and whether skills can run.
     Status,
 }
@@ -30,6 +32,20 @@ pub struct Call {
     pub tool: String,
     /// Its arguments, valid against the manifest's schema.
     pub arguments: serde_json::Value,
+    /// For a tool of an MCP server: [`Offered::digest`] of what the call was made for.
+    #[serde(default)]
+    pub definition: Option<String>,
+}
+
+/// A skill in one state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Look {
+    /// The gateway's id of the question, for logs.
+    pub id: String,
+    /// The skill.
+    pub skill: SkillId,
+    /// Digest of its folder.
+    pub digest: String,
 }
 
 /// What the runner answers.
@@ -64,6 +80,14 @@ pub enum Outcome {
         /// For people: the limit, or what the skill printed last on standard error. Untrusted.
         detail: String,
     },
+}
+
+impl Failure {
+    /// A limit of its manifest, or a rule of its jail, ended it: the owner is told.
+    pub fn was_stopped(self) -> bool {
+        use Failure::*;
+        matches!(self, Time | Cpu | Memory | Output | Disk | Forbidden)
+    }
 }
 
 /// Why a call failed.
@@ -102,11 +126,15 @@ pub struct Task {
 }
 
 /// What a skill program writes on its standard output, as one JSON document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Answer {
     /// The result, for the model.
     Text(String),
     /// What went wrong, for the model.
     Error(String),
+    /// From the MCP client alone: what the server offers.
+    Tools(Vec<Offered>),
+    /// From the MCP client alone: the tool is not what it was when the call was made. It was not called.
+    Changed(String),
 }

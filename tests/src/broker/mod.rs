@@ -21,7 +21,8 @@ use openclaw_wire::{
     egress::{Approval, Closed, OpenCall, Refusal},
     facts::FACTS,
     frame,
-    runner::{Answer, Call, Outcome, Reply, Request},
+    mcp::Offered,
+    runner::{Answer, Call, Look, Outcome, Reply, Request},
     skill,
 };
 use rustix::process::Signal;
@@ -145,6 +146,28 @@ impl Setup {
         let name = file.file_name().expect("a name");
         let real = file.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         fs::copy(real, self.folder.path().join("skills").join(skill).join("bin").join(name)).expect("copy");
+        self
+    }
+
+    /// A skill that is an MCP server of the tests: the kind of it, and lines of its manifest.
+    pub fn server(self, name: &str, kind: &str, more: &str) -> Self {
+        let manifest = format!("program = \"bin/test-mcp\"\nargs = [\"{kind}\"]\nmcp = true\n{more}");
+        let server = prober().with_file_name("test-mcp");
+        self.skill_with(name, &manifest).program(name, &server)
+    }
+
+    /// A bundled skill, with changes to its manifest: its far ends are stand-ins, under other names.
+    pub fn bundled(self, name: &str, changes: &[(&str, &str)]) -> Self {
+        let (from, to) = (dist().join("skills").join(name), self.folder.path().join("skills").join(name));
+        let mut manifest = fs::read_to_string(from.join("skill.toml")).expect("skill.toml");
+        for (old, new) in changes {
+            assert!(manifest.contains(old), "{name}: {old}");
+            manifest = manifest.replace(old, new);
+        }
+        fs::create_dir_all(to.join("bin")).expect("a folder");
+        fs::copy(from.join("bin").join(name), to.join("bin").join(name)).expect("copy the skill");
+        fs::copy(from.join("SKILL.md"), to.join("SKILL.md")).expect("copy SKILL.md");
+        fs::write(to.join("skill.toml"), manifest).expect("skill.toml");
         self
     }
 
@@ -274,18 +297,87 @@ impl Broker {
         serde_json::from_slice(&said.body).expect("what it did")
     }
 
-    /// Has the runner run a call.
+    /// Has the runner run a call of the prober.
     pub fn run(&self, id: &str, skill: &str, arguments: &Value) -> Outcome {
-        let stream = self.to_runner.open().expect("the runner's door");
-        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
-        let call = Call {
+        self.run_tool(id, skill, ("probe", None), arguments)
+    }
+
+    /// Has the runner run a call of a tool, which for an MCP server is named with its definition.
+    pub fn run_tool(
+        &self,
+        id: &str,
+        skill: &str,
+        (tool, definition): (&str, Option<String>),
+        arguments: &Value,
+    ) -> Outcome {
+        self.ask_runner(&Request::Call(Call {
             id: id.into(),
             skill: skill.parse().expect("id"),
             digest: self.digest(skill),
-            tool: "probe".into(),
+            tool: tool.into(),
             arguments: arguments.clone(),
+            definition,
+        }))
+    }
+
+    /// Has the runner ask an MCP server for its tools.
+    pub fn look(&self, skill: &str) -> Outcome {
+        let id = "look".into();
+        self.ask_runner(&Request::Tools(Look {
+            id,
+            skill: skill.parse().expect("id"),
+            digest: self.digest(skill),
+        }))
+    }
+
+    /// The tools of a server that answers well.
+    pub fn tools(&self, skill: &str) -> Vec<Offered> {
+        match self.look(skill) {
+            Outcome::Output(text) => match serde_json::from_str(&text).expect("an answer") {
+                Answer::Tools(tools) => tools,
+                other => panic!("{other:?}"),
+            },
+            failed => panic!("{failed:?}\n{}", self.log()),
+        }
+    }
+
+    /// A whole call of an MCP server's tool, as a gateway makes it that has looked at the server before.
+    pub fn served(&self, skill: &str, tool: &str, arguments: Value) -> (Outcome, Closed) {
+        let offered = self.tools(skill).into_iter().find(|offered| offered.name == tool).expect("the tool");
+        self.whole(skill, (tool, Some(offered.digest())), arguments)
+    }
+
+    /// A whole call of a bundled skill's tool, as a gateway makes it.
+    pub fn bundled(&self, skill: &str, tool: &str, arguments: Value) -> (Result<String, String>, Closed) {
+        let (outcome, closed) = self.whole(skill, (tool, None), arguments);
+        let said = match outcome {
+            Outcome::Output(text) => match serde_json::from_str(&text).expect("an answer") {
+                Answer::Text(text) => Ok(text),
+                Answer::Error(text) => Err(text),
+                other => panic!("{other:?}"),
+            },
+            failed => panic!("{failed:?}\n{}", self.log()),
         };
-        frame::write(&stream, &Request::Call(call)).expect("a call");
+        (said, closed)
+    }
+
+    fn whole(&self, skill: &str, tool: (&str, Option<String>), arguments: Value) -> (Outcome, Closed) {
+        let id = format!("call-{}", self.calls.fetch_add(1, Ordering::Relaxed));
+        let loaded = skill::load(&self.setup.path("skills").join(skill)).expect("a good skill");
+        let way = !loaded.manifest.expect("a manifest").permissions.hosts.is_empty();
+        if way {
+            let url = arguments["url"].as_str().unwrap_or_default().to_owned();
+            let said = self.open(&id, skill, &self.digest(skill), &[("url", &url)]);
+            assert_eq!(said.status, 204, "{}\n{}", String::from_utf8_lossy(&said.body), self.log());
+        }
+        let outcome = self.run_tool(&id, skill, tool, &arguments);
+        (outcome, if way { self.close(&id) } else { Closed::default() })
+    }
+
+    fn ask_runner(&self, request: &Request) -> Outcome {
+        let stream = self.to_runner.open().expect("the runner's door");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        frame::write(&stream, request).expect("a request");
         loop {
             match frame::read(&stream).unwrap_or_else(|error| panic!("{error}\n{}", self.log())) {
                 Some(Reply::Started) => {}
@@ -306,7 +398,7 @@ impl Broker {
         match outcome {
             Outcome::Output(text) => match serde_json::from_str(&text).expect("an answer") {
                 Answer::Text(text) => (serde_json::from_str(&text).expect("what the prober said"), closed),
-                Answer::Error(text) => panic!("{text}"),
+                other => panic!("{other:?}"),
             },
             failed => panic!("{failed:?}\n{}", self.log()),
         }

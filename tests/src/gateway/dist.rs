@@ -34,7 +34,8 @@ fn assemble() -> PathBuf {
     } else {
         build(root);
         let programs = &FACTS.programs;
-        for program in [&programs.gateway, &programs.egress, &programs.runner, &programs.jail] {
+        for program in [&programs.gateway, &programs.egress, &programs.runner, &programs.jail, &programs.mcp]
+        {
             place(&built.join(program), &to.join("bin").join(program));
         }
         assemble_skills(&root.join("gateway/skills"), &built, &to.join("skills"));

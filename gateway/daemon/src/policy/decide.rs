@@ -128,6 +128,7 @@ fn grant(proposal: &Proposal<'_>) -> Grant {
             digest: proposal.skill.digest.clone(),
             tool: proposal.tool.name.as_str().to_owned(),
             arguments: proposal.arguments.clone(),
+            definition: None,
         },
         effect: proposal.tool.effect,
     }
@@ -148,8 +149,10 @@ fn question(proposal: &Proposal<'_>) -> Question {
         effect.unwrap_or_default(),
         canonical(proposal.arguments, 0),
     );
+    // A tool of an MCP server is not in the folder that the digest covers.
+    let tool = serde_json::to_string(proposal.tool).unwrap_or_default();
     let mut hash = Sha256::new();
-    for part in [proposal.call, &proposal.skill.digest, &text] {
+    for part in [proposal.call, &proposal.skill.digest, &tool, &text] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

@@ -1,7 +1,7 @@
 //! Tool calls as rows: `started` before anything runs, finished with its result. After a crash the row says whether a
 //! call may have happened.
 
-use openclaw_wire::admin::SkillCall;
+use openclaw_wire::{admin::SkillCall, runner::Failure};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 /// The stage's table.
@@ -22,6 +22,20 @@ CREATE INDEX call_inbox ON call (inbox);
 pub const MIGRATION_STOPPED: &str = "
 ALTER TABLE call ADD COLUMN stopped INTEGER;            -- unix seconds; it may have happened
 ";
+
+/// Why a call was ended is kept for `openclaw skills logs`.
+pub const MIGRATION_REASON: &str = "
+ALTER TABLE call ADD COLUMN reason TEXT;                -- the runner's word (openclaw_wire::runner::Failure)
+";
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct End {
+    /// It did not do what it should.
+    pub failed: bool,
+    /// Why the runner ended it or could not run it.
+    pub reason: Option<Failure>,
+}
 
 /// What is known of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +68,13 @@ pub fn finish(
     transaction: &Transaction<'_>,
     id: &str,
     result: &str,
-    failed: bool,
+    end: End,
     now: i64,
 ) -> rusqlite::Result<()> {
+    let reason = end.reason.and_then(|reason| serde_json::to_value(reason).ok()?.as_str().map(str::to_owned));
     transaction
-        .prepare_cached("UPDATE call SET finished = ?2, result = ?3, failed = ?4 WHERE id = ?1")?
-        .execute(params![id, now, result, failed])?;
+        .prepare_cached("UPDATE call SET finished = ?2, result = ?3, failed = ?4, reason = ?5 WHERE id = ?1")?
+        .execute(params![id, now, result, end.failed, reason])?;
     Ok(())
 }
 
@@ -67,7 +82,7 @@ pub fn finish(
 pub fn recent(connection: &Connection, skill: Option<&str>, most: u32) -> rusqlite::Result<Vec<SkillCall>> {
     connection
         .prepare_cached(
-            "SELECT skill, tool, started, finished, failed FROM call WHERE ?1 IS NULL OR skill = ?1 \
+            "SELECT skill, tool, started, finished, failed, reason FROM call WHERE ?1 IS NULL OR skill = ?1 \
              ORDER BY started DESC, rowid DESC LIMIT ?2",
         )?
         .query_map(params![skill, most], |row| {
@@ -77,6 +92,7 @@ pub fn recent(connection: &Connection, skill: Option<&str>, most: u32) -> rusqli
                 started: row.get(2)?,
                 finished: row.get(3)?,
                 failed: row.get(4)?,
+                reason: row.get(5)?,
             })
         })?
         .collect()
@@ -120,9 +136,10 @@ pub fn expire(transaction: &Transaction<'_>, now: i64) -> rusqlite::Result<usize
 
 #[cfg(test)]
 mod tests {
+    use openclaw_wire::runner::Failure;
     use rusqlite::Connection;
 
-    use super::{State, finish, recent, start, state, stopped};
+    use super::{End, State, finish, recent, start, state, stopped};
 
     #[test]
     fn a_call_starts_once_and_its_state_tells() {
@@ -130,19 +147,20 @@ mod tests {
         connection.execute_batch(super::MIGRATION).expect("migrate");
         connection.execute_batch(crate::skill::standing::MIGRATION).expect("migrate");
         connection.execute_batch(super::MIGRATION_STOPPED).expect("migrate");
+        connection.execute_batch(super::MIGRATION_REASON).expect("migrate");
         let transaction = connection.transaction().expect("begin");
         assert_eq!(state(&transaction, "c").expect("state"), State::New);
         assert!(start(&transaction, "c", 1, "s", "t", 0).expect("start"));
         assert_eq!(state(&transaction, "c").expect("state"), State::Started);
         assert!(!start(&transaction, "c", 1, "s", "t", 0).expect("start"), "a second start");
-        finish(&transaction, "c", "r", false, 1).expect("finish");
+        finish(&transaction, "c", "r", End { failed: true, reason: Some(Failure::Cpu) }, 1).expect("finish");
         assert_eq!(state(&transaction, "c").expect("state"), State::Finished("r".into()));
         start(&transaction, "d", 1, "other", "t", 5).expect("start");
         let ran = |skill| {
             let calls = recent(&transaction, skill, 10).expect("calls").into_iter();
-            calls.map(|call| (call.skill, call.failed)).collect::<Vec<_>>()
+            calls.map(|call| (call.skill, call.reason)).collect::<Vec<_>>()
         };
-        assert_eq!(ran(None), [("other".to_owned(), None), ("s".to_owned(), Some(false))]);
+        assert_eq!(ran(None), [("other".to_owned(), None), ("s".to_owned(), Some("cpu".to_owned()))]);
         assert_eq!(ran(Some("s")).len(), 1);
         assert!(start(&transaction, "e", 1, "s", "u", 0).expect("start"));
         let mut tools = stopped(&transaction, 1, 2).expect("stopped");

@@ -1,38 +1,49 @@
 //! The skills of this gateway, loaded and checked once, at start: which tool belongs to which skill, and whether
-//! arguments fit its schema.
+//! arguments fit its schema. The tools of an MCP server come later, when it has been asked for them.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use jsonschema::Validator;
 use openclaw_wire::{
     id::SkillId,
+    mcp::Offered,
     skill::{self, HostGrant, Skill, Tool},
 };
 use serde_json::Value;
 
+use super::server::{self, Served};
+
 /// All skills.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    skills: Vec<Skill>,
-    tools: HashMap<String, Entry>,
+    skills: Vec<Arc<Skill>>,
     problems: Vec<(String, String)>,
+    known: RwLock<Known>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    skill: usize,
-    tool: usize,
-    validator: Validator,
+/// What changes while the gateway runs.
+#[derive(Debug, Default)]
+struct Known {
+    /// In a fixed order, so that requests to the model are the same each time; no name twice.
+    tools: Vec<Found>,
+    /// Of MCP servers.
+    problems: BTreeMap<SkillId, Vec<String>>,
 }
 
 /// A tool with its skill.
-#[derive(Debug, Clone, Copy)]
-pub struct Found<'a> {
+#[derive(Debug, Clone)]
+pub struct Found {
     /// As loaded and digested.
-    pub skill: &'a Skill,
-    /// In its manifest.
-    pub tool: &'a Tool,
-    validator: &'a Validator,
+    pub skill: Arc<Skill>,
+    /// In its manifest, or as its server offers it.
+    pub tool: Arc<Tool>,
+    /// How its MCP server knows it; `None` for a tool of the skill's own program.
+    pub served: Option<Served>,
+    validator: Arc<Validator>,
 }
 
 impl Catalog {
@@ -69,65 +80,106 @@ impl Catalog {
     }
 
     fn add(&mut self, skill: Skill) {
+        let id = skill.id.to_string();
         if self.skills.iter().any(|other| other.id == skill.id) {
-            self.problems.push((
-                skill.id.to_string(),
-                "another folder has a skill of the same name; that one counts".into(),
-            ));
+            let text = "another folder has a skill of the same name; that one counts";
+            self.problems.push((id, text.into()));
             return;
         }
-        let at = self.skills.len();
-        for (number, tool) in skill.manifest.iter().flat_map(|manifest| &manifest.tool).enumerate() {
-            let name = tool.name.as_str().to_owned();
-            let validator = match jsonschema::validator_for(&tool.arguments) {
-                Ok(validator) => validator,
-                Err(error) => {
-                    self.problems.push((
-                        skill.id.to_string(),
-                        format!("tool {name:?}: arguments are no JSON schema: {error}"),
-                    ));
-                    continue;
-                }
-            };
-            if self.tools.contains_key(&name) {
-                self.problems.push((
-                    skill.id.to_string(),
-                    format!("tool {name:?}: another skill has a tool of this name"),
-                ));
-                continue;
+        let skill = Arc::new(skill);
+        let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // What a server offers is not in its manifest, which says only what is held against it.
+        let manifest = skill.manifest.iter().filter(|manifest| !manifest.mcp);
+        for tool in manifest.flat_map(|manifest| &manifest.tool) {
+            if let Err(why) = known.add(&skill, tool.clone(), None) {
+                self.problems.push((id.clone(), why));
             }
-            self.tools.insert(name, Entry { skill: at, tool: number, validator });
         }
         self.skills.push(skill);
     }
 
-    /// The tool of this name, if the model may know it.
-    pub fn find(&self, name: &str) -> Option<Found<'_>> {
-        let entry = self.tools.get(name)?;
-        let skill = &self.skills[entry.skill];
-        let tool = &skill.manifest.as_ref()?.tool[entry.tool];
-        Some(Found { skill, tool, validator: &entry.validator })
+    /// The MCP servers among the skills.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<Skill>> {
+        self.skills.iter().filter(|skill| skill.manifest.as_ref().is_some_and(|manifest| manifest.mcp))
     }
 
-    /// Every tool, in a fixed order, so that requests to the model are the same each time.
-    pub fn tools(&self) -> impl Iterator<Item = &Tool> {
-        let all =
-            self.skills.iter().flat_map(|skill| skill.manifest.iter().flat_map(|manifest| &manifest.tool));
-        all.filter(|tool| self.find(tool.name.as_str()).is_some_and(|found| std::ptr::eq(found.tool, *tool)))
+    /// Whether the tools of this server are known.
+    pub fn looked_at(&self, server: &SkillId) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.tools.iter().any(|found| found.skill.id == *server)
+    }
+
+    /// Takes what a server offers, in the place of what it offered before. What can't be used becomes a problem.
+    pub fn offer(&self, server: &SkillId, offered: &[Offered]) {
+        let Some(skill) = self.servers().find(|skill| skill.id == *server) else { return };
+        let (tools, mut problems) = server::tools(skill, offered);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.tools.retain(|found| found.skill.id != *server);
+        for (tool, served) in tools {
+            if let Err(why) = known.add(skill, tool, Some(served)) {
+                problems.push(why);
+            }
+        }
+        let at = |found: &Found| {
+            let position = self.skills.iter().position(|skill| skill.id == found.skill.id);
+            (found.served.is_some(), position)
+        };
+        known.tools.sort_by_key(at);
+        known.problems.insert(server.clone(), problems);
+    }
+
+    /// Forgets what a server offered; `why` is shown until it is looked at again.
+    pub fn withdraw(&self, server: &SkillId, why: &str) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.tools.retain(|found| found.skill.id != *server);
+        known.problems.insert(server.clone(), vec![why.to_owned()]);
+    }
+
+    /// The tool of this name, if the model may know it.
+    pub fn find(&self, name: &str) -> Option<Found> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.tools.iter().find(|found| found.tool.name.as_str() == name).cloned()
+    }
+
+    /// Every tool, in a fixed order.
+    pub fn tools(&self) -> Vec<Found> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).tools.clone()
     }
 
     /// Every skill.
-    pub fn skills(&self) -> &[Skill] {
+    pub fn skills(&self) -> &[Arc<Skill>] {
         &self.skills
     }
 
     /// What could not be loaded: name, and why.
-    pub fn problems(&self) -> &[(String, String)] {
-        &self.problems
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let served = known.problems.iter();
+        let served = served.flat_map(|(id, all)| all.iter().map(|why| (id.to_string(), why.clone())));
+        self.problems.iter().cloned().chain(served).collect()
     }
 }
 
-impl Found<'_> {
+impl Known {
+    fn add(&mut self, skill: &Arc<Skill>, tool: Tool, served: Option<Served>) -> Result<(), String> {
+        let name = tool.name.as_str();
+        if let Some(other) = self.tools.iter().find(|found| found.tool.name == tool.name) {
+            return Err(match other.skill.id == skill.id {
+                true => format!("tool {name:?}: it has two tools of this name; the first counts"),
+                false => format!("tool {name:?}: another skill has a tool of this name"),
+            });
+        }
+        let validator = jsonschema::validator_for(&tool.arguments).map_err(|error| {
+            let error: String = error.to_string().chars().take(200).collect();
+            format!("tool {name:?}: arguments are no JSON schema: {error}")
+        })?;
+        let (skill, tool, validator) = (Arc::clone(skill), Arc::new(tool), Arc::new(validator));
+        self.tools.push(Found { skill, tool, served, validator });
+        Ok(())
+    }
+}
+
+impl Found {
     /// The hosts of its manifest; none is no way out.
     pub fn hosts(&self) -> &[HostGrant] {
         self.skill.manifest.as_ref().map_or(&[], |manifest| &manifest.permissions.hosts)
@@ -147,23 +199,29 @@ impl Found<'_> {
 
 #[cfg(test)]
 mod tests {
+    use openclaw_wire::{mcp::Offered, skill::Effect};
     use serde_json::json;
 
     use super::Catalog;
 
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("dir")
+    }
+
+    fn write(dir: &tempfile::TempDir, name: &str, text: &str) {
+        std::fs::create_dir(dir.path().join(name)).expect("folder");
+        std::fs::write(dir.path().join(name).join("skill.toml"), text).expect("write");
+    }
+
     #[test]
     fn skills_are_found_validated_and_problems_named() {
-        let dir = tempfile::tempdir().expect("dir");
-        let write = |name: &str, text: &str| {
-            std::fs::create_dir(dir.path().join(name)).expect("folder");
-            std::fs::write(dir.path().join(name).join("skill.toml"), text).expect("write");
-        };
+        let dir = folder();
         let tool = "program = \"x\"\n[[tool]]\nname = \"t\"\ndescription = \"d\"\neffect = \"read\"\n\
             arguments = { type = \"object\", required = [\"n\"], additionalProperties = false, properties = { n = { type = \"integer\" } } }\n";
-        write("a", tool);
-        write("b", tool);
-        write("c", "program = 1");
-        write("off", tool);
+        write(&dir, "a", tool);
+        write(&dir, "b", tool);
+        write(&dir, "c", "program = 1");
+        write(&dir, "off", tool);
         std::fs::create_dir(dir.path().join("words-only")).expect("folder");
         let catalog = Catalog::load(&[dir.path(), "/nowhere".as_ref()], &["off".parse().expect("name")]);
         let found = catalog.find("t").expect("tool");
@@ -172,9 +230,36 @@ mod tests {
         for bad in [json!({}), json!({ "n": "1" }), json!({ "n": 1, "gateway_url": "x" })] {
             assert!(found.validate(&bad).is_err(), "{bad}");
         }
-        assert_eq!(catalog.tools().count(), 1, "the second tool of one name is not offered");
+        assert_eq!(catalog.tools().len(), 1, "the second tool of one name is not offered");
         assert_eq!(catalog.skills().len(), 3);
-        let names: Vec<_> = catalog.problems().iter().map(|(name, _)| name.as_str()).collect();
+        let problems = catalog.problems();
+        let names: Vec<_> = problems.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["b", "c", "/nowhere"]);
+    }
+
+    #[test]
+    fn a_server_cannot_take_the_name_of_another_skills_tool() {
+        let dir = folder();
+        let own = "program = \"x\"\n[[tool]]\nname = \"evil_send\"\ndescription = \"d\"\neffect = \"read\"\n\
+            arguments = { type = \"object\" }\n";
+        write(&dir, "evil", "program = \"x\"\nmcp = true\n");
+        write(&dir, "good", own);
+        let catalog = Catalog::load(&[dir.path()], &[]);
+        let evil = "evil".parse().expect("id");
+        assert!(!catalog.looked_at(&evil) && catalog.tools().len() == 1);
+        let offered = ["send", "look"].map(|name| Offered {
+            name: name.into(),
+            description: "d".into(),
+            schema: json!({ "type": "object" }),
+        });
+        catalog.offer(&evil, &offered);
+        assert!(catalog.looked_at(&evil));
+        assert_eq!(catalog.find("evil_send").expect("tool").skill.id.as_str(), "good");
+        assert_eq!(catalog.find("evil_look").expect("tool").tool.effect, Effect::Exec);
+        assert!(catalog.problems()[0].1.contains("another skill has a tool of this name"));
+        catalog.offer(&evil, &offered[..1]);
+        assert!(catalog.find("evil_look").is_none(), "what it offers no more is gone");
+        catalog.withdraw(&evil, "it did not answer");
+        assert_eq!(catalog.problems(), [("evil".to_owned(), "it did not answer".to_owned())]);
     }
 }

@@ -6,8 +6,9 @@ use openclaw_wire::{
     door::Door,
     egress::Denial,
     frame,
-    runner::{Answer, Failure, Outcome, Reply, Request},
-    skill::HostGrant,
+    id::SkillId,
+    mcp::{Offered, TOOLS},
+    runner::{Answer, Failure, Look, Outcome, Reply, Request},
 };
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -17,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::way;
+use super::{Found, way};
 use crate::{egress::Egress, policy::Grant};
 
 /// Longest time without a word from the runner: past every wall clock limit that a manifest can set (10 min) and the
@@ -44,8 +45,11 @@ pub struct Output {
     pub text: String,
     /// The call did not do what it should.
     pub is_error: bool,
-    /// What it tried on its way out and may not; they stand in the text too.
+    /// What it tried and may not: on its way out, against its limits, or behind the back of who approved it. The text says
+    /// so too.
     pub denials: Vec<Denial>,
+    /// Why the runner ended it or could not run it.
+    pub reason: Option<Failure>,
 }
 
 /// What the runner tells of itself.
@@ -70,20 +74,26 @@ impl Executor {
         Self { door: Arc::new(door), egress }
     }
 
-    /// Runs one call to its end, or until `stop`; then the jail is killed. `hosts` are those of its manifest: whether it has
-    /// a way out at all; which one is egress's own knowledge. `chat` pays.
+    /// Runs one call of the tool that was found to its end, or until `stop`; then the jail is killed. Of the hosts of its
+    /// manifest counts here whether it has a way out at all; which one is egress's own knowledge. `chat` pays.
     pub async fn run(
         &self,
         grant: Grant,
         chat: &str,
-        hosts: &[HostGrant],
+        found: &Found,
         stop: &CancellationToken,
     ) -> Untrusted<Output> {
-        let call = grant.into_call();
+        let mut call = grant.into_call();
         let (skill, tool) = (call.skill.clone(), call.tool.clone());
-        let way = match way::open(&self.egress, &call, chat, hosts).await {
+        if let Some(served) = &found.served {
+            call.tool = served.name.clone();
+            call.definition = Some(served.definition.clone());
+        }
+        let way = match way::open(&self.egress, &call, chat, found.hosts()).await {
             Ok(way) => way,
-            Err(text) => return Untrusted(Output { text, is_error: true, denials: Vec::new() }),
+            Err(text) => {
+                return Untrusted(Output { text, is_error: true, denials: Vec::new(), reason: None });
+            }
         };
         let outcome = tokio::select! {
             outcome = self.outcome(Request::Call(call)) => outcome,
@@ -91,19 +101,47 @@ impl Executor {
         };
         let outcome = outcome
             .unwrap_or_else(|error| failed(Failure::NoJail, &format!("the runner did not answer: {error}")));
-        let denials = way.close().await;
+        let mut denials = way.close().await;
+        let mut stopped = None;
         let (mut text, is_error) = match outcome {
             Outcome::Output(text) => match serde_json::from_str(&text) {
                 Ok(Answer::Text(text)) => (text, false),
                 Ok(Answer::Error(text)) => (text, true),
-                Err(_) => (format!("the skill {skill} answered in no known form"), true),
+                // Nobody but the client of a server has these words.
+                Ok(Answer::Changed(how)) if found.served.is_some() => {
+                    denials.push(changed(&skill, &how));
+                    (format!("{tool} was not called."), true)
+                }
+                Ok(_) | Err(_) => (format!("the skill {skill} answered in no known form"), true),
             },
-            Outcome::Failed { reason, detail } => (explain(&tool, reason, &detail), true),
+            Outcome::Failed { reason, detail } => {
+                stopped = Some(reason);
+                (explain(&tool, reason, &detail), true)
+            }
         };
         for denial in &denials {
             text += &format!("\n\nDenied: {}; {}.", denial.message, denial.mend);
         }
-        Untrusted(Output { text, is_error, denials })
+        if let Some(reason) = stopped.filter(|reason| reason.was_stopped()) {
+            // After the others: the text says this one already.
+            denials.push(Denial { message: format!("skill {skill}: {text}"), mend: mend(reason).into() });
+        }
+        Untrusted(Output { text, is_error, denials, reason: stopped })
+    }
+
+    /// Asks an MCP server for its tools. Nothing that it says is decided by, here or later. The error is for people.
+    pub async fn look(&self, look: Look, stop: &CancellationToken) -> Result<Vec<Offered>, String> {
+        let outcome = tokio::select! {
+            outcome = self.outcome(Request::Tools(look)) => outcome,
+            () = stop.cancelled() => return Err("stopped".into()),
+        };
+        match outcome.map_err(|error| format!("the runner did not answer: {error}"))? {
+            Outcome::Output(text) => match serde_json::from_str(&text) {
+                Ok(Answer::Tools(tools)) if tools.len() <= TOOLS => Ok(tools),
+                _ => Err("it answered in no known form".into()),
+            },
+            Outcome::Failed { reason, detail } => Err(explain("its server", reason, &detail)),
+        }
     }
 
     /// Asks the runner about itself.
@@ -148,6 +186,25 @@ async fn receive<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> 
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     Ok(serde_json::from_slice(&body)?)
+}
+
+/// What an owner can do about a call that was stopped.
+fn mend(reason: Failure) -> &'static str {
+    match reason {
+        Failure::Forbidden => "No manifest can allow that; `openclaw skills disable` switches a skill off.",
+        _ => "If it is meant to need more, raise that limit in its skill.toml.",
+    }
+}
+
+/// What a server changed behind the back of whoever approved it.
+fn changed(skill: &SkillId, how: &str) -> Denial {
+    let how: String = how.chars().filter(|c| !c.is_control()).take(200).collect();
+    Denial {
+        message: format!("skill {skill} is not what it was when it was looked at: {how}"),
+        mend: format!(
+            "`openclaw skills enable {skill}` looks at it again; `openclaw skills list` shows its tools"
+        ),
+    }
 }
 
 fn failed(reason: Failure, detail: &str) -> Outcome {

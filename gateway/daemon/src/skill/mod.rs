@@ -3,7 +3,9 @@
 
 mod yaml;
 mod words;
+mod server;
 mod catalog;
+pub mod offered;
 pub mod calls;
 mod way;
 pub mod standing;

@@ -23,6 +23,7 @@ mod money;
 mod terminal;
 mod letters;
 mod skills;
+mod servers;
 
 use std::{
     collections::HashMap,
@@ -61,7 +62,7 @@ use crate::{
 pub use terminal::Terminal;
 
 /// The tables of all stages, in the order in which releases brought them. Only ever appended to.
-pub const MIGRATIONS: [&str; 13] = [
+pub const MIGRATIONS: [&str; 15] = [
     inbox::MIGRATION,
     session::pairing::MIGRATION,
     session::history::MIGRATION,
@@ -75,6 +76,8 @@ pub const MIGRATIONS: [&str; 13] = [
     skill::calls::MIGRATION_STOPPED,
     session::moved::MIGRATION,
     spend::told::MIGRATION,
+    skill::offered::MIGRATION,
+    skill::calls::MIGRATION_REASON,
 ];
 
 /// An accepted update on its way through its lane.
@@ -126,6 +129,8 @@ pub struct Engine {
     switches: Mutex<skills::Switches>,
     /// Somebody answered a question.
     answered: Notify,
+    /// An MCP server is to be looked at.
+    look: Notify,
     /// Telegram introduced a bot.
     introduced: Notify,
     stopping: CancellationToken,
@@ -164,6 +169,7 @@ impl Engine {
         let moved = parts.store.read(groups::all)?;
         let access = Access::new(&parts.config.access, owners).moved(&moved);
         let switches = skills::Switches::read(&parts.store)?;
+        servers::remember(&parts.store, &parts.catalog)?;
         let turns = Arc::new(Semaphore::new(parts.config.turn.concurrent));
         Ok(Arc::new(Self {
             store: parts.store,
@@ -187,6 +193,7 @@ impl Engine {
             denied: Mutex::default(),
             switches: Mutex::new(switches),
             answered: Notify::new(),
+            look: Notify::new(),
             introduced: Notify::new(),
             stopping,
             runtime: Handle::current(),

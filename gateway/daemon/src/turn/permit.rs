@@ -34,7 +34,7 @@ pub async fn permit(
     engine: &Engine,
     lane: &Lane,
     reply: &Reply,
-    found: Found<'_>,
+    found: &Found,
     call: &str,
     arguments: &Value,
     who: Admission,
@@ -46,8 +46,8 @@ pub async fn permit(
     let place = owner::place(engine, lane, who);
     let proposal = Proposal {
         call,
-        skill: found.skill,
-        tool: found.tool,
+        skill: &found.skill,
+        tool: &found.tool,
         arguments,
         principal,
         owner_there: place.is_some(),

@@ -10,7 +10,6 @@ use std::{
 use openclaw_wire::{
     admin::{Ran, RunTool, SkillCall, SwitchSkill},
     id::{ChatId, SkillId},
-    skill::Tool,
 };
 use tracing::{info, warn};
 
@@ -64,14 +63,14 @@ impl Engine {
     }
 
     /// The tools that the model may know.
-    pub(super) fn tools(&self) -> impl Iterator<Item = &Tool> {
-        self.catalog.tools().filter(|tool| {
-            self.catalog.find(tool.name.as_str()).is_some_and(|found| self.switched_on(&found.skill.id))
-        })
+    pub(super) fn tools(&self) -> Vec<Found> {
+        let mut tools = self.catalog.tools();
+        tools.retain(|found| self.switched_on(&found.skill.id));
+        tools
     }
 
     /// The tool of this name, if it may run; an error is for the model.
-    pub(super) fn tool(&self, name: &str) -> Result<Found<'_>, String> {
+    pub(super) fn tool(&self, name: &str) -> Result<Found, String> {
         let found = self.catalog.find(name).filter(|found| self.switched_on(&found.skill.id));
         let found = found.ok_or_else(|| {
             format!("There is no tool of the name {:?}.", name.chars().take(64).collect::<String>())
@@ -93,11 +92,16 @@ impl Engine {
         }
         let name = skill.to_string();
         self.store.write(move |tx| standing::switch(tx, &name, on, now())).await?;
-        let mut switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
-        match on {
-            true => switches.off.remove(skill.as_str()),
-            false => switches.off.insert(skill.to_string()),
-        };
+        {
+            let mut switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
+            match on {
+                true => switches.off.remove(skill.as_str()),
+                false => switches.off.insert(skill.to_string()),
+            };
+        }
+        if on {
+            self.look_again(&skill).await?;
+        }
         info!(%skill, on, "the operator switched a skill");
         Ok(Ok(()))
     }
@@ -166,8 +170,8 @@ impl Engine {
         let call = format!("operator-{}", jiff::Timestamp::now().as_nanosecond());
         let proposal = Proposal {
             call: &call,
-            skill: found.skill,
-            tool: found.tool,
+            skill: &found.skill,
+            tool: &found.tool,
             arguments: &run.arguments,
             principal: Principal::Operator,
             owner_there: true,
@@ -179,11 +183,11 @@ impl Engine {
         };
         let (id, skill, tool) = (call.clone(), found.skill.id.to_string(), run.tool.clone());
         self.store.write(move |tx| calls::start(tx, &id, 0, &skill, &tool, now()).map(drop)).await?;
-        let output = self.executor.run(grant, "", found.hosts(), &self.stopping).await;
+        let output = self.executor.run(grant, "", &found, &self.stopping).await;
         let (output, ()) = output.into_labelled(());
-        let failed = output.is_error;
+        let end = calls::End { failed: output.is_error, reason: output.reason };
         // What it said is the operator's alone.
-        self.store.write(move |tx| calls::finish(tx, &call, "", failed, now())).await?;
+        self.store.write(move |tx| calls::finish(tx, &call, "", end, now())).await?;
         Ok(Ok(Ran { text: output.text, is_error: output.is_error }))
     }
 

@@ -27,7 +27,7 @@ use crate::{
         Admission,
         history::{self, Used},
     },
-    skill::calls,
+    skill::{Found, calls},
     spend,
     store::StoreError,
 };
@@ -68,7 +68,7 @@ struct Desk<'a> {
 struct Ready<'a> {
     call: &'a ToolCall,
     id: String,
-    effect: Effect,
+    found: Found,
     grant: Grant,
 }
 
@@ -172,10 +172,10 @@ impl Desk<'_> {
 
     /// One model call; its answer is pushed. `Err(None)` when the time is up.
     async fn ask(&mut self, last: bool) -> Result<Stop, Option<ModelError>> {
-        let tools = self.engine.tools().map(|tool| ToolSpec {
-            name: tool.name.as_str().to_owned(),
-            description: tool.description.clone(),
-            schema: tool.arguments.clone(),
+        let tools = self.engine.tools().into_iter().map(|found| ToolSpec {
+            name: found.tool.name.as_str().to_owned(),
+            description: found.tool.description.clone(),
+            schema: found.tool.arguments.clone(),
         });
         let instructions = &self.engine.config.session.instructions;
         let prompt = self.conversation.prompt(instructions, &self.turns, tools.collect(), last);
@@ -219,15 +219,15 @@ impl Desk<'_> {
         for (at, call) in calls.iter().enumerate() {
             let id = format!("{}{}", calls_of(self.row), call.id);
             match self.prepare(call, &id).await? {
-                Ok((grant, effect)) => {
-                    ready.push((at, Ready { call, id, effect, grant }));
+                Ok((grant, found)) => {
+                    ready.push((at, Ready { call, id, found, grant }));
                     results.push(None);
                 }
                 Err(result) => results.push(Some(result)),
             }
         }
         let (reads, effects): (Vec<_>, Vec<_>) =
-            ready.into_iter().partition(|(_, one)| one.effect == Effect::Read);
+            ready.into_iter().partition(|(_, one)| one.found.tool.effect == Effect::Read);
         let read = join_all(reads.into_iter().map(async |(at, one)| (at, self.execute(one).await))).await;
         for (at, result) in read {
             results[at] = Some(result?);
@@ -249,7 +249,7 @@ impl Desk<'_> {
         &mut self,
         call: &ToolCall,
         id: &str,
-    ) -> Result<Result<(Grant, Effect), (ToolResult, Label)>, StoreError> {
+    ) -> Result<Result<(Grant, Found), (ToolResult, Label)>, StoreError> {
         let refuse = |text: String| Ok(Err(self.result(call, &text, true)));
         if let Some(invalid) = &call.invalid {
             return refuse(invalid.reason.clone());
@@ -280,10 +280,10 @@ impl Desk<'_> {
         }
         let waited = Instant::now();
         let permit =
-            permit::permit(self.engine, self.lane, self.reply, found, id, &call.arguments, self.who).await?;
+            permit::permit(self.engine, self.lane, self.reply, &found, id, &call.arguments, self.who).await?;
         self.deadline += waited.elapsed();
         match permit {
-            Permit::Granted(grant) => Ok(Ok((grant, found.tool.effect))),
+            Permit::Granted(grant) => Ok(Ok((grant, found))),
             Permit::Denied(why) => {
                 info!(row = self.row, tool = call.name, "denied a call");
                 Ok(Err(self.result(call, &format!("Denied: {why}."), true)))
@@ -293,8 +293,7 @@ impl Desk<'_> {
 
     /// Runs one granted call between its two rows.
     async fn execute(&self, ready: Ready<'_>) -> Result<(ToolResult, Label), StoreError> {
-        let Ready { call, id, effect, grant } = ready;
-        let found = self.engine.catalog.find(&call.name).expect("a granted call names a known tool");
+        let Ready { call, id, found, grant } = ready;
         let (skill, tool, row, at) = (found.skill.id.clone(), call.name.clone(), self.row, now());
         let (call_id, skill_name) = (id.clone(), skill.to_string());
         let first = self
@@ -302,13 +301,13 @@ impl Desk<'_> {
             .store
             .write(move |tx| calls::start(tx, &call_id, row, &skill_name, &tool, at))
             .await?;
-        if !first && effect != Effect::Read {
+        if !first && found.tool.effect != Effect::Read {
             return Ok(self.result(call, "This call was started before; it was not run again.", true));
         }
         self.reply.tool(&call.name);
         let started = Instant::now();
         let chat = spend::account(self.lane);
-        let output = self.engine.executor.run(grant, &chat, found.hosts(), self.stop).await;
+        let output = self.engine.executor.run(grant, &chat, &found, self.stop).await;
         let (output, label) = output.into_labelled(Label::returned(&skill, &call.id));
         info!(row, call = id, %skill, error = output.is_error, elapsed_ms = started.elapsed().as_millis() as u64, "ran a tool");
         self.engine.denied(self.lane, &output.denials).await;
@@ -319,8 +318,8 @@ impl Desk<'_> {
             is_error: output.is_error,
         };
         let stored = serde_json::to_string(&result).unwrap_or_default();
-        let (at, failed) = (now(), output.is_error);
-        self.engine.store.write(move |tx| calls::finish(tx, &id, &stored, failed, at)).await?;
+        let (at, end) = (now(), calls::End { failed: output.is_error, reason: output.reason });
+        self.engine.store.write(move |tx| calls::finish(tx, &id, &stored, end, at)).await?;
         Ok((result, label))
     }
 

@@ -131,9 +131,16 @@ impl Jail {
             Some(authority) if request.uri().scheme() == Some(&Scheme::HTTP) => {
                 Place::read(authority.as_str(), Some(80)).map_err(|odd| Why::Odd(authority.to_string(), odd))
             }
+            // Software that leaves TLS to us: the way here is the jail's own loopback, and it is TLS from here on.
+            Some(authority) if request.uri().scheme() == Some(&Scheme::HTTPS) => {
+                return match Place::read(authority.as_str(), Some(443)) {
+                    Ok(place) => self.ask(&place, request).await,
+                    Err(odd) => self.denied(&Why::Odd(authority.to_string(), odd)),
+                };
+            }
             _ => {
-                let text =
-                    "this is the proxy of a skill's jail: it takes http://host/path and CONNECT host:port\n";
+                let text = "this is the proxy of a skill's jail: it takes http://host/path, https://host/path and \
+                    CONNECT host:port\n";
                 return plain(StatusCode::BAD_REQUEST, text.into());
             }
         };

@@ -45,6 +45,7 @@ pub fn row(jailer: &Jailer, scene: &Scene) -> anyhow::Result<Row> {
         tool: "amount".into(),
         arguments: json!({ "places": places, "name": "read a file outside the grants" }),
     };
+    let task = serde_json::to_vec(&task)?;
     let stop = AtomicBool::new(false);
     let (mut got, mut saw, mut refused) = (0, 0, 0);
     std::thread::scope(|scope| {
@@ -55,7 +56,7 @@ pub fn row(jailer: &Jailer, scene: &Scene) -> anyhow::Result<Row> {
             }
         });
         for _ in 0..BUILT {
-            match jailer.run(&ready, &task, None, None, |_| ()) {
+            match jailer.run(&ready, task.clone(), None, None, |_| ()) {
                 Outcome::Output(text) if text.contains("got") => got += 1,
                 Outcome::Output(_) => saw += 1,
                 Outcome::Failed { .. } => refused += 1,

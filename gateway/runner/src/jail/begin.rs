@@ -6,19 +6,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use openclaw_runner::spec::{Runtime, SKILL, Skill, Spec};
+use openclaw_runner::spec::{CLIENT, Runtime, SKILL, Skill, Spec};
 
 use crate::forward;
 
 /// Arguments and environment. A NUL byte in one of them is an error; the manifest's parser refuses it before.
 pub fn with(spec: &Spec) -> Result<(Vec<CString>, Vec<CString>), std::ffi::NulError> {
     let runtime = spec.skill.as_ref().and_then(|skill| skill.runtime.as_ref());
+    let inside = |skill: &Skill| bytes(&Path::new(SKILL).join(&skill.program));
+    let server = spec.skill.as_ref().is_some_and(|skill| skill.client.is_some());
     let mut args = match (&spec.skill, runtime) {
-        (Some(skill), Some(runtime)) => {
-            vec![bytes(&runtime.name), bytes(&Path::new(SKILL).join(&skill.program))]
-        }
+        (Some(skill), Some(runtime)) => vec![bytes(&runtime.name), inside(skill)],
+        // A client looks for the server by this name.
+        (Some(skill), None) if server => vec![inside(skill)],
         _ => vec![b"skill".to_vec()],
     };
+    if server {
+        args.insert(0, CLIENT.as_bytes().to_vec());
+    }
     args.extend(spec.skill.iter().flat_map(|Skill { args, .. }| args).map(|arg| arg.clone().into_bytes()));
     let mut environment =
         vec![[b"PATH=".to_vec(), path(runtime)].concat(), b"HOME=/tmp".to_vec(), b"LANG=C.UTF-8".to_vec()];

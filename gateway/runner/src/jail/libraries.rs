@@ -1,5 +1,5 @@
-//! The libraries of a dynamically linked program: the machine's own, read-only. A static program gets none.
-//! Reads no more of the program than its headers, and believes nothing in them but the loader's name.
+//! The libraries of dynamically linked programs: the machine's own, read-only. A static program gets none.
+//! Reads no more of a program than its headers, and believes nothing in them but the loader's name.
 
 use std::{
     fs::{self, File},
@@ -19,13 +19,19 @@ const NIX: &str = "/nix/store";
 /// Tells the loader where a library is; without it the loader looks into its default folders.
 const CACHE: &str = "/etc/ld.so.cache";
 
-/// Mounts what the program needs, and returns the folders that code may come from. What is below one of `there` is
+/// Mounts what the programs need, and returns the folders that code may come from. What is below one of `there` is
 /// mounted already.
-pub fn mount(program: &Path, base: &Path, there: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let file = File::open(program).context("open the skill's program")?;
-    let Some(loader) = loader(&file).context("read the skill's program")? else { return Ok(Vec::new()) };
+pub fn mount(programs: &[&Path], base: &Path, there: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut loaders = Vec::new();
+    for program in programs {
+        let file = File::open(program).context("open the skill's program")?;
+        loaders.extend(loader(&file).context("read the skill's program")?);
+    }
+    if loaders.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut folders: Vec<&str> = FOLDERS.to_vec();
-    if loader.starts_with(NIX) {
+    if loaders.iter().any(|loader| loader.starts_with(NIX)) {
         folders.push(NIX);
     }
     let mut mounted = Vec::new();

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use openclaw_confine::mounts::{Without, restrict};
-use openclaw_runner::spec::{AUTHORITY, NAMESPACES, SKILL, Spec};
+use openclaw_runner::spec::{AUTHORITY, CLIENT, NAMESPACES, SKILL, Spec};
 use rustix::{
     fs::{Mode, OFlags},
     mount::{MountFlags, MountPropagationFlags, UnmountFlags},
@@ -60,16 +60,25 @@ pub fn build(spec: &Spec) -> Result<Root, Trouble> {
         restrict(mount.as_ref(), Without { write: true, execute: false, devices: true })
             .context("make the skill's folder read-only")?;
         root.execute.push(SKILL.into());
+        let client = skill.client.as_deref();
         root.program = Some(match &skill.runtime {
             None => {
-                root.execute.extend(libraries::mount(&path, base, &[])?);
+                let programs: Vec<&Path> = std::iter::once(path.as_path()).chain(client).collect();
+                root.execute.extend(libraries::mount(&programs, base, &[])?);
                 program
             }
             Some(runtime) => {
-                root.execute.extend(runtime::mount(runtime, base)?);
+                root.execute.extend(runtime::mount(runtime, client, base)?);
                 self::program(&below(base, &runtime.program)).context("open the interpreter")?
             }
         });
+        if let Some(client) = client {
+            // It starts the server by its path: nothing in here can write to it.
+            let target = file(base, Path::new(CLIENT))?;
+            tree::system(client, &target).context("mount the client of MCP servers")?;
+            root.execute.push(CLIENT.into());
+            root.program = Some(self::program(&target).context("open the client of MCP servers")?);
+        }
     }
     for grant in &spec.grants {
         let target = folder(base, &grant.inside)?;

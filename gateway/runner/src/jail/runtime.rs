@@ -11,8 +11,8 @@ use openclaw_runner::spec::Runtime;
 
 use crate::{libraries, root, tree};
 
-/// Mounts it, and returns the paths that code may come from.
-pub fn mount(runtime: &Runtime, base: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Mounts it, with what `client` needs besides, and returns the paths that code may come from.
+pub fn mount(runtime: &Runtime, client: Option<&Path>, base: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut mounted: Vec<PathBuf> = Vec::new();
     let mut folders: Vec<&PathBuf> = runtime.folders.iter().collect();
     // Outer folders first: what is below one is there with it.
@@ -23,7 +23,8 @@ pub fn mount(runtime: &Runtime, base: &Path) -> anyhow::Result<Vec<PathBuf>> {
             mounted.push(folder.clone());
         }
     }
-    mounted.extend(libraries::mount(&runtime.program, base, &mounted)?);
+    let programs: Vec<&Path> = std::iter::once(runtime.program.as_path()).chain(client).collect();
+    mounted.extend(libraries::mount(&programs, base, &mounted)?);
     if !covered(&mounted, &runtime.program) {
         tree::system(&runtime.program, &root::file(base, &runtime.program)?)?;
         mounted.push(runtime.program.clone());

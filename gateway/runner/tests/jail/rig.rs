@@ -175,8 +175,14 @@ impl Rig {
 
     pub fn begin_with(&self, skill: &str, arguments: Value, digest: String) -> Result<UnixStream, Outcome> {
         let stream = self.door.open().unwrap();
-        let call =
-            Call { id: "1".into(), skill: skill.parse().unwrap(), digest, tool: "probe".into(), arguments };
+        let call = Call {
+            id: "1".into(),
+            skill: skill.parse().unwrap(),
+            digest,
+            tool: "probe".into(),
+            arguments,
+            definition: None,
+        };
         frame::write(&stream, &Request::Call(call)).unwrap();
         match frame::read(&stream).unwrap() {
             Some(Reply::Started) => Ok(stream),

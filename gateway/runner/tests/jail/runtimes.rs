@@ -99,9 +99,10 @@ pub fn shell(rig: &Rig) {
 }
 
 pub fn python(rig: &Rig) {
-    if !Path::new("/usr/bin/python3").exists() {
-        return println!("    skipped: no /usr/bin/python3");
-    }
+    assert!(
+        Path::new("/usr/bin/python3").exists(),
+        "python3 is missing. Debian/Ubuntu: apt-get install python3"
+    );
     let said = said(rig, "in-python", "this");
     for (key, value) in [
         ("args", json!(["python", "a b"])),
@@ -120,9 +121,7 @@ pub fn python(rig: &Rig) {
 }
 
 pub fn node(rig: &Rig) {
-    if !Path::new("/usr/bin/node").exists() {
-        return println!("    skipped: no /usr/bin/node");
-    }
+    assert!(Path::new("/usr/bin/node").exists(), "node is missing. Debian/Ubuntu: apt-get install nodejs");
     let said = said(rig, "in-node", "this");
     for (key, value) in [
         ("args", "[\"node\",\"a b\"]"),

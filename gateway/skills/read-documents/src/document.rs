@@ -3,14 +3,14 @@
 
 use std::{fs::File, io::Read};
 
-use crate::{folder::Folder, pdf::Pages, text};
+use crate::{docx, folder::Folder, pdf::Pages, text};
 
 /// Largest file that is read, in bytes; it stands in memory besides what is made of it.
 pub const LARGEST: u64 = 32 << 20;
 
 /// What can be read.
 pub enum Document {
-    /// Plain text, Markdown, CSV and the like.
+    /// Plain text, Markdown, CSV and the like; the text of a DOCX.
     Text(String),
     /// A PDF.
     Pages(Box<Pages>),
@@ -38,8 +38,11 @@ pub fn open(folder: &Folder, path: &str) -> Result<Document, String> {
             .map(|pages| Document::Pages(Box::new(pages)))
             .map_err(|error| format!("{path}: {error}"));
     }
+    if docx::recognises(&bytes) {
+        return docx::text(&bytes).map(Document::Text).map_err(|error| format!("{path}: {error}"));
+    }
     match text::decode(bytes) {
         Some(text) => Ok(Document::Text(text)),
-        None => Err(format!("{path} is neither text nor PDF")),
+        None => Err(format!("{path} is neither text, PDF nor DOCX")),
     }
 }

@@ -17,6 +17,7 @@ mod search;
 mod document;
 mod text;
 mod pdf;
+mod docx;
 
 use folder::Folder;
 
@@ -89,6 +90,7 @@ mod tests {
         match answer(&Task { tool: tool.into(), arguments }, folder) {
             Answer::Text(text) => Ok(text),
             Answer::Error(text) => Err(text),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -54,6 +54,12 @@ fn entry(manifest: &Manifest) -> Result<(), Wrong<'_>> {
     if manifest.args.len() > ARGS {
         return Err((vec![Key("args")], format!("args: more than {ARGS}")));
     }
+    if manifest.mcp && manifest.limits.processes < 2 {
+        return Err((
+            vec![Key("limits"), Key("processes")],
+            "limits: processes must be at least 2 for an MCP server: its client is one of them".into(),
+        ));
+    }
     match manifest.args.iter().position(|arg| arg.len() > ARG || arg.contains('\0')) {
         Some(at) => Err((vec![Key("args"), At(at)], format!("args: longer than {ARG} bytes, or with a NUL"))),
         None => Ok(()),

@@ -125,6 +125,7 @@ impl Runner {
             digest: self.digest.clone(),
             tool: "t".into(),
             arguments: serde_json::json!({}),
+            definition: None,
         };
         let begun = Instant::now();
         let stream = self.door.open()?;

@@ -42,6 +42,7 @@ impl Programs {
             }
         };
         find(&FACTS.programs.jail)?;
+        find(&FACTS.programs.mcp)?;
         let bundled = bundled_skills(folder);
         let skills = match skills {
             [] => bundled.iter().cloned().collect(),

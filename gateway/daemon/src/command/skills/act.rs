@@ -55,12 +55,15 @@ pub fn logs(skill: Option<&SkillId>, json: bool, place: &Place) -> anyhow::Resul
         let when = jiff::Timestamp::from_second(call.started).map(|at| at.to_string()).unwrap_or_default();
         let took = call.finished.map(|at| format!("{} s", at - call.started)).unwrap_or_default();
         let ended = match (call.finished, call.failed) {
-            (None, _) => "runs, or was interrupted",
-            (Some(_), Some(true)) => "failed",
-            (Some(_), Some(false)) => "well",
-            (Some(_), None) => "",
+            (None, _) => "runs, or was interrupted".to_owned(),
+            (Some(_), Some(true)) => match &call.reason {
+                Some(reason) => format!("failed: {reason}"),
+                None => "failed".to_owned(),
+            },
+            (Some(_), Some(false)) => "well".to_owned(),
+            (Some(_), None) => String::new(),
         };
-        lines.add_row([&when, &call.skill, &call.tool, &took, ended]);
+        lines.add_row([&when, &call.skill, &call.tool, &took, &ended]);
     }
     println!("{}", clean(&lines.to_string()));
     Ok(ExitCode::SUCCESS)

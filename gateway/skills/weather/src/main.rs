@@ -1,0 +1,63 @@
+//! The skill `weather`: one question about a place, one or two requests, a few lines of text. Its addresses come from its
+//! manifest; keys are added on the way out, and it never sees one.
+
+use std::process::ExitCode;
+
+use openclaw_skill_kit::arguments;
+use openclaw_wire::runner::Task;
+use serde::Deserialize;
+use url::Url;
+
+mod meteo;
+mod openweather;
+
+/// Longest answer of a far end, in bytes.
+const MOST: usize = 1 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    place: String,
+    #[serde(default = "days")]
+    days: usize,
+    #[serde(default)]
+    source: Source,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    #[default]
+    #[serde(rename = "open-meteo")]
+    Meteo,
+    OpenWeatherMap,
+}
+
+fn days() -> usize {
+    3
+}
+
+fn main() -> ExitCode {
+    openclaw_skill_kit::run(answer)
+}
+
+fn answer(task: &Task) -> Result<String, String> {
+    let wanted: Wanted = arguments(task)?;
+    let urls: Vec<Url> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let [places, forecast, other] = urls.as_slice() else {
+        return Err("its skill.toml does not name the three addresses that it asks".into());
+    };
+    let days = wanted.days.clamp(1, 7);
+    match wanted.source {
+        Source::Meteo => meteo::weather(places, forecast, &wanted.place, days),
+        Source::OpenWeatherMap => openweather::weather(other, &wanted.place, days),
+    }
+}
+
+/// An address with a path and a query.
+fn address(base: &Url, path: &str, query: &[(&str, &str)]) -> Url {
+    let mut url = base.clone();
+    url.set_path(path);
+    url.query_pairs_mut().extend_pairs(query);
+    url
+}
