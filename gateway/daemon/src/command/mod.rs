@@ -23,6 +23,7 @@ pub mod doctor;
 pub mod config;
 pub mod skills;
 pub mod security;
+pub mod firewall;
 
 use place::Place;
 
@@ -79,6 +80,9 @@ enum Verb {
     /// Attack the jails of this machine, to see that they hold
     #[command(subcommand)]
     Security(security::SecurityVerb),
+    /// The appliance's firewall
+    #[command(subcommand)]
+    Firewall(firewall::FirewallVerb),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -147,6 +151,7 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Doctor(args) => doctor::doctor(place, args.json),
         Verb::Skills(verb) => skills::skills(&verb, place),
         Verb::Security(verb) => security::security(&verb, place),
+        Verb::Firewall(verb) => firewall::firewall(&verb, place).map(done),
         Verb::Config(verb) => config::config(&verb, place),
     }
 }
