@@ -114,6 +114,8 @@ pub struct State {
     pub operator_socket: PathBuf,
     /// The folder of egress's store of approved manifests.
     pub approved: PathBuf,
+    /// The drill's folder, in the appliance.
+    pub drill: PathBuf,
 }
 
 /// Socket paths under systemd.

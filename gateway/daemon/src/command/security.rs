@@ -78,20 +78,23 @@ fn hold(place: &Place) -> anyhow::Result<Drill> {
     let program = std::env::current_exe().context("find this program's own file")?;
     let program = program.with_file_name(&FACTS.programs.runner);
     let owner = std::fs::metadata(&place.state).ok().filter(|_| rustix::process::geteuid().is_root());
+    let mut start = Start::new(&program).arg("--drill");
     let identity = match owner {
-        // In the appliance the state is root's, and the runner has a user of its own.
-        Some(data) if data.uid() == 0 => {
-            let account = Account::find(&FACTS.users.runner).ok();
-            account.map(|account| Identity { uid: account.uid, gid: account.gid })
-        }
+        // In the appliance the state is root's; the runner has a user of its own, and a folder on a disk for this.
+        Some(data) if data.uid() == 0 => match Account::find(&FACTS.users.runner) {
+            Ok(account) => {
+                start = start.env("TMPDIR", place.state.join(&FACTS.state.drill).to_string_lossy());
+                Some(Identity { uid: account.uid, gid: account.gid })
+            }
+            Err(_) => None,
+        },
         owner => owner.map(|data| Identity { uid: data.uid(), gid: data.gid() }),
     };
     let (read, write) = std::io::pipe().context("make a pipe")?;
-    let mut child = Start::new(&program)
-        .arg("--drill")
+    let mut child = start
         .standard(0, File::open("/dev/null")?.into())
         .standard(1, write.into())
-        .identity(identity.filter(|identity| identity.uid != 0))
+        .identity(identity)
         .spawn()
         .with_context(|| format!("start {}", program.display()))?;
     let mut text = String::new();
