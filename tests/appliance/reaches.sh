@@ -1,6 +1,10 @@
 #!/bin/bash
 # Stands where cloudflared does, with its user, its unit and its place among the firewall's rules, and says what it reaches.
-connects() { curl -s -m 5 -o /dev/null --unix-socket "$1" http://x/ && echo yes || echo no; }
+# curl's 7: no connection. What is said on one that stands is the other end's affair.
+connects() {
+  curl -s -m 5 -o /dev/null --unix-socket "$1" http://x/
+  [ $? -ne 7 ] && echo yes || echo no
+}
 reads() { cat "$1" >/dev/null 2>&1 && echo yes || echo no; }
 port() { timeout 5 bash -c "exec 3<>/dev/tcp/127.0.0.1/$1" 2>/dev/null && echo yes || echo no; }
 echo "reaches webhook $(connects /run/openclaw/tunnel/webhook.sock)"
@@ -14,4 +18,4 @@ echo "reaches journal $(test -e /run/systemd/journal/stdout && echo yes || echo 
 echo "reaches ssh $(port 22)"
 echo "reaches configuration $(reads /var/lib/openclaw/openclaw.toml)"
 echo "reaches keys $(reads /etc/credstore/openclaw.keys.env)"
-exec systemd-notify --ready --exec -- sleep infinity
+exec systemd-notify --ready --exec \; sleep infinity

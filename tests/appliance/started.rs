@@ -27,6 +27,7 @@ fn it_boots_confined_and_stays_up() {
         "mkdir -p /etc/credstore && echo '{\"test\": \"not-real\"}' > /etc/credstore/openclaw.tunnel.json",
     );
     tree.run("mkdir -p /etc/credstore && echo 'OPENAI_API_KEY=test-key-not-real' > /etc/credstore/openclaw.keys.env");
+    tree.run("ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key");
     let booted = Booted::new(tree);
 
     let failed = booted.run("systemctl list-units --failed --plain --no-legend");

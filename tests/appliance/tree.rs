@@ -106,7 +106,10 @@ impl Booted {
                 std::os::unix::fs::symlink("/dev/null", tree.root.join("etc/systemd/system").join(unit));
         }
         fs::write(tree.root.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").expect("write");
-        tree.run("systemctl preset openclaw-firewall.service 'openclaw-*.socket' openclaw.target openclaw-tunnel.service nftables.service openclaw-drill.timer 2>&1");
+        tree.run(
+            "cd /usr/lib/systemd/system && systemctl preset nftables.service openclaw.target openclaw-*.socket \
+             openclaw-*.timer $(grep -l '^.Install' openclaw-*.service) 2>&1",
+        );
         let log = fs::File::create(tree.folder.path().join("console")).expect("a file");
         let mut nspawn = Command::new("systemd-nspawn")
             .args([
