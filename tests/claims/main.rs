@@ -23,6 +23,7 @@ mod effects_wait_for_the_owner;
 mod skills_obey_the_operator;
 mod stop_acts_at_once;
 mod bad_model_answers_are_explained;
+mod spending_stops_at_its_limits;
 mod telegram_trouble_is_survived;
 
 mod processes_are_confined;

@@ -1,7 +1,7 @@
 //! From a jail only the hosts, ports, methods and paths of its manifest can be reached, over the proxy that ordinary
 //! software finds; what is denied explains itself.
 
-use openclaw_tests::broker::{Broker, Far, Setup};
+use openclaw_tests::broker::{Broker, CHAT, Far, Setup};
 use serde_json::{Value, json};
 
 /// A far end with TLS as `api.internal`, and a skill that may `GET /data` there.
@@ -244,4 +244,52 @@ fn arguments_open_public_hosts_only() {
     assert_eq!(far.connections(), 0);
     let (said, _) = broker.ok("weather", fetch("https://api.internal/data"));
     assert_eq!(said["status"], 200, "the declared one is reached by its own entry");
+}
+
+/// A request with a price stops at its skill's limit, before it is sent; without the price nothing stops it. What the far end
+/// refuses costs nothing, and the chat and the skill that paid stand in the ledger.
+#[test]
+fn a_priced_request_stops_at_the_skills_limit() {
+    let answer = |seen: &openclaw_tests::broker::Seen| match seen.line().starts_with("GET /data/none") {
+        true => ("404 Not Found".into(), String::new(), "nothing there".into()),
+        false => ("200 OK".into(), String::new(), "here".into()),
+    };
+    let fetched = |config: &str| {
+        let setup = Setup::new();
+        let far = Far::plain(answer);
+        let hosts = "hosts = [{ host = \"paid.internal\", port = 80, paths = [\"/data\"] }]";
+        let broker = setup.config(config).private("paid", &far).skill("weather", hosts).start();
+        broker.approve("weather");
+        let fetch = |path: &str| broker.ok("weather", fetch(&format!("http://paid.internal/data{path}")));
+        assert_eq!(fetch("/none").0["status"], 404);
+        let calls: Vec<_> = (0..3).map(|_| fetch("")).collect();
+        (broker, far.seen().len(), calls)
+    };
+    let status = |calls: &[(Value, openclaw_wire::egress::Closed)]| -> Vec<Value> {
+        calls.iter().map(|(said, _)| said["status"].clone()).collect()
+    };
+
+    let (_broker, seen, calls) = fetched("[spend]\nskill_day = 0.25\n");
+    assert_eq!((status(&calls), seen), (vec![json!(200), json!(200), json!(200)], 4));
+
+    let price = "[spend]\nskill_day = 0.25\n[[price]]\nhost = \"paid.internal\"\ncall = 0.1\n";
+    let (broker, seen, calls) = fetched(price);
+    assert_eq!((status(&calls), seen), (vec![json!(200), json!(200), json!(403)], 3));
+    let denial = &calls[2].1.denials[0];
+    assert!(
+        denial.message.contains("which costs money: the day's spending limit for skill weather is $0.25"),
+        "{denial:?}"
+    );
+    let report: Value =
+        serde_json::from_slice(&broker.operator("GET", "/spend", &json!(null)).body).expect("a report");
+    let line = &report["today"]["lines"][0];
+    assert_eq!(
+        (&line["skill"], &line["chat"], &line["model"]),
+        (&json!("weather"), &json!(CHAT), &json!("paid.internal"))
+    );
+    assert_eq!(
+        (&line["used"]["calls"], &line["used"]["failed"], &report["today"]["total"]["cost"]),
+        (&json!(3), &json!(1), &json!("0.20")),
+        "{report}"
+    );
 }

@@ -3,6 +3,7 @@
 
 mod models_answer;
 mod ordinary_software_finds_its_way_out;
+mod prices_are_the_vendors;
 mod requests_fit_the_vendors_types;
 mod sdks_speak_through_egress;
 mod skills_are_portable;

@@ -121,10 +121,10 @@ async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
         warnings.push("Everything is frozen; `openclaw unfreeze` lifts it.".into());
     }
     let mut processes = vec![serde_json::to_value(&admin.report).unwrap_or_default()];
-    let (models, bots) = match egress {
+    let (models, bots, caps) = match egress {
         Ok(status) => {
             processes.push(status.confinement);
-            (engine.models.list().await.unwrap_or(status.models), status.bots)
+            (engine.models.list().await.unwrap_or(status.models), status.bots, status.caps)
         }
         Err(error) => {
             warnings.push(format!("Egress does not answer: {error}"));
@@ -174,6 +174,7 @@ async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
         version: env!("CARGO_PKG_VERSION").into(),
         models,
         bots,
+        caps,
         webhook_from: webhook.then_some(engine.config.webhook.from),
         queues: Queues {
             inbox_waiting: waiting,

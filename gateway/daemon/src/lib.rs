@@ -5,6 +5,7 @@
 pub mod telegram;
 pub mod store;
 pub mod egress;
+pub mod spend;
 
 pub mod ingress;
 pub mod inbox;

@@ -163,6 +163,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let models = Models::new(egress.clone());
     let parts = Parts {
         models: models.clone(),
+        egress: egress.clone(),
         executor: Executor::new(runner, egress.clone()),
         api: api.clone(),
         catalog,
@@ -175,6 +176,7 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     tasks.spawn(Arc::clone(&engine).tidy());
     tasks.spawn(Arc::clone(&engine).watch_skills());
     tasks.spawn(Arc::clone(&engine).hear(outbox_events));
+    tasks.spawn(Arc::clone(&engine).hear_of_money());
 
     let secrets = Arc::new(Secrets::default());
     if let Some((listener, source)) = webhook {

@@ -7,12 +7,13 @@ use std::{
 };
 
 use http::{HeaderMap, Response, StatusCode, header};
-use openclaw_wire::egress::Refusal;
+use openclaw_wire::egress::{Refusal, RefusalKind};
 use reqwest::{Body, Request};
 
 use crate::{
     live::{Live, now},
     route::Target,
+    spend::Charge,
     table::Credential,
 };
 
@@ -22,10 +23,24 @@ const REFUSED: Duration = Duration::from_secs(600);
 const BUSY: Duration = Duration::from_secs(30);
 const LONGEST: u64 = 3600;
 
-/// Sends it. Only a request that is in memory as a whole can be sent a second time.
-pub async fn send(live: &Live, target: &Target, mut request: Request) -> Result<Response<Body>, Refusal> {
+/// Sends it. Only a request that is in memory as a whole can be sent a second time. What it may cost is reserved with each
+/// key before it is used; one whose limit is reached is passed over.
+pub async fn send(
+    live: &Live,
+    target: &Target,
+    mut request: Request,
+    mut charge: Option<&mut Charge>,
+) -> Result<Response<Body>, Refusal> {
     let mut left = in_order(&target.credentials).into_iter().peekable();
     while let Some(credential) = left.next() {
+        if let Some(charge) = charge.as_deref_mut()
+            && let Err(refused) = charge.reserve(&credential.name).await
+        {
+            match left.peek() {
+                Some(_) if refused.kind == RefusalKind::CapReached => continue,
+                _ => return Err(refused),
+            }
+        }
         let again = left.peek().and_then(|_| request.try_clone());
         attach(&mut request, credential);
         let answer = live.clients.send(&target.way, request).await?;
@@ -43,6 +58,9 @@ pub async fn send(live: &Live, target: &Target, mut request: Request) -> Result<
             Some(again) => request = again,
             None => return Ok(answer),
         }
+    }
+    if let Some(charge) = charge {
+        charge.reserve("").await?;
     }
     live.clients.send(&target.way, request).await
 }

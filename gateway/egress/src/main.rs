@@ -25,6 +25,7 @@ mod roots;
 mod breaker;
 mod dial;
 mod mask;
+mod spend;
 mod refuse;
 mod operator;
 mod notify;
@@ -54,6 +55,7 @@ use crate::{
     notify::Notify,
     proxy::Egress,
     serve::Served,
+    spend::Ledger,
     way::{Endpoints, Ways},
     webhook::Place,
 };
@@ -101,9 +103,10 @@ fn start() -> anyhow::Result<()> {
     let outside = Outside::new(roots::read(config.network.extra_roots.as_deref())?)?;
     let (folder, key_folder) = (state.join(&FACTS.state.egress), file.folder().to_owned());
     let (place, required) = (Place::new(&config), config.profile == config::Profile::Production);
+    let (ledger_file, settings) = (state.join(&FACTS.state.ledger), config.clone());
     let endpoints = Endpoints::read(&config, &outside)?;
+    let approved = way::Store::open(&state, &FACTS.state.approved, &bundled)?;
     let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside)?);
-    let ways = Arc::new(Ways::new(&state, &bundled, endpoints, exchange.clone())?);
 
     // Sockets.
     let mut entry = |name: &str| match inherited.take_fd(name) {
@@ -117,6 +120,11 @@ fn start() -> anyhow::Result<()> {
     };
     let (runner, operator) = (entry("runner")?, entry("operator")?);
     drop(inherited);
+
+    // Store.
+    let ledger_folder = ledger_file.parent().context("the ledger is in a folder")?;
+    private_file::check_folders(&folder, ledger_folder.strip_prefix(&folder)?)?;
+    let ledger = Ledger::prepare(&ledger_file, &settings)?;
     let notify = Notify::connect().context("connect to systemd")?;
 
     // Lock down.
@@ -125,7 +133,7 @@ fn start() -> anyhow::Result<()> {
         required,
         read: resolver_files(),
         // The key file when it is changed, webhook secrets when they are exchanged, the list of seen keys, what the operator
-        // approves.
+        // approves, the ledger.
         write: vec![folder, key_folder],
         role: Role::Egress,
         own: vec![key_memory],
@@ -136,12 +144,17 @@ fn start() -> anyhow::Result<()> {
     }
 
     // Runtime.
-    let egress = Arc::new(Egress { exchange, place, ways, confinement: serde_json::to_value(&report)? });
+    let ledger = ledger.start().context("start the ledger's writer")?;
+    let ways = Arc::new(Ways::new(approved, endpoints, exchange.clone(), ledger.clone()));
+    let confinement = serde_json::to_value(&report)?;
+    let egress = Arc::new(Egress { exchange, place, ledger: ledger.clone(), ways, confinement });
     // One thread: it moves bytes and waits, and a second one would cost memory and wake-ups.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS).build()?;
     runtime.block_on(serve(egress, watch, gateway, runner, operator, notify))?;
+    // What is still under way is dropped here and counts with its most.
     runtime.shutdown_background();
+    ledger.end();
     Ok(())
 }
 
@@ -154,6 +167,7 @@ async fn serve(
     notify: Notify,
 ) -> anyhow::Result<()> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let ledger = egress.ledger.clone();
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
 
@@ -200,6 +214,7 @@ async fn serve(
 
     notify.say("STOPPING=1");
     stop.cancel();
+    ledger.hush();
     tasks.close();
     tokio::select! {
         () = tasks.wait() => tracing::info!("stopped"),

@@ -40,6 +40,9 @@ impl Egress {
     }
 
     async fn command(&self, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+        if request.uri().path().starts_with("/spend") {
+            return self.ledger.answer(request).await;
+        }
         if request.uri().path().starts_with("/skills") {
             return self.ways.operator(request).await;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use openclaw_wire::egress::{Refusal, RefusalKind, Status};
 
@@ -18,14 +18,15 @@ use crate::{
     mask::{Masked, Masks},
     refuse::{json, refusal, response},
     route::{Target, target},
+    spend::{Charge, Ledger, Metered},
     way::Ways,
     webhook::Place,
 };
 
 /// Largest request, in bytes: what Anthropic takes in one.
-const MAX_BODY: u64 = 32 << 20;
+pub const MAX_BODY: u64 = 32 << 20;
 /// Requests up to this length are read whole, so that they leave in one piece: one write and one TLS record.
-const SMALL: u64 = 64 << 10;
+pub const SMALL: u64 = 64 << 10;
 
 /// Request headers that go on; every other one stays here.
 const SENT: [&str; 4] = ["accept", "anthropic-beta", "anthropic-version", "content-type"];
@@ -35,7 +36,7 @@ const RETURNED: [&str; 6] =
 const RETURNED_BEGIN: [&str; 2] = ["anthropic-ratelimit-", "x-ratelimit-"];
 
 /// The body of an answer: egress's own, or a far end's.
-pub type Answer = Either<Full<Bytes>, Masked<Leased<reqwest::Body>>>;
+pub type Answer = Either<Full<Bytes>, Masked<Leased<Metered<reqwest::Body>>>>;
 
 /// What the doors share.
 pub struct Egress {
@@ -43,6 +44,8 @@ pub struct Egress {
     pub exchange: Arc<Exchange>,
     /// Where Telegram delivers to.
     pub place: Place,
+    /// What was spent, and what may be.
+    pub ledger: Ledger,
     /// The ways out of skills.
     pub ways: Arc<Ways>,
     /// What the kernel enforces, for [`Status`].
@@ -54,6 +57,9 @@ impl Egress {
     pub async fn gateway(&self, request: Request<Incoming>) -> Response<Answer> {
         if let Some(answer) = self.about_egress(request.method(), request.uri().path()).await {
             return answer;
+        }
+        if request.uri().path().starts_with("/spend") {
+            return self.ledger.answer(request).await.unwrap_or_else(|refused| response(&refused));
         }
         if request.uri().path().starts_with("/call/") {
             return self.ways.gateway(request).await;
@@ -108,6 +114,7 @@ impl Egress {
             confinement: self.confinement.clone(),
             models: live.table.models.iter().map(|row| row.shown.clone()).collect(),
             bots: bots.collect(),
+            caps: self.ledger.over_all(),
         }
     }
 
@@ -124,14 +131,35 @@ impl Egress {
                 out.headers_mut().insert(name, value.clone());
             }
         }
-        *out.body_mut() = outgoing(body, &live.masks).await?;
-        let far = failover::send(&live, &target, out).await?;
-        self.answer(far, live)
+        let (body, mut charge) = match &target.bill {
+            Some(bill) => bill.charge(&self.ledger, &head.headers, body, &live.masks).await?,
+            None => (outgoing(body, &live.masks).await?, None),
+        };
+        *out.body_mut() = body;
+        match failover::send(&live, &target, out, charge.as_mut()).await {
+            Ok(far) => self.answer(far, live, charge),
+            Err(refused) => {
+                // Nothing was sent. After any other end the call may have cost its most.
+                if let (true, Some(charge)) = (refused.kind != RefusalKind::NoAnswer, charge) {
+                    charge.failed();
+                }
+                Err(refused)
+            }
+        }
     }
 
     /// The far end's answer as the gateway gets it.
-    pub fn answer(&self, far: Response<reqwest::Body>, live: Arc<Live>) -> Result<Response<Answer>, Refusal> {
+    pub fn answer(
+        &self,
+        far: Response<reqwest::Body>,
+        live: Arc<Live>,
+        charge: Option<Charge>,
+    ) -> Result<Response<Answer>, Refusal> {
         let (head, body) = far.into_parts();
+        let body = match charge {
+            Some(charge) => Metered::new(body, charge, head.status, &head.headers),
+            None => Metered::free(body),
+        };
         // We never ask for a compressed answer: in one, a secret could not be seen.
         if head.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
             return Err(refusal(
@@ -162,27 +190,36 @@ fn returned(far: HeaderMap, masks: &Masks) -> HeaderMap {
     headers
 }
 
-/// The body as it leaves: without our keys, should one have found its way into a conversation (incident 112).
-async fn outgoing(body: Incoming, masks: &Arc<Masks>) -> Result<Option<reqwest::Body>, Refusal> {
-    let length = body.size_hint().exact();
-    if length.is_some_and(|length| length > MAX_BODY) {
-        return Err(refusal(
-            RefusalKind::BadRequest,
-            "the request's body is too large",
-            "send at most 32 MiB",
-        ));
-    }
-    Ok(match length {
-        Some(0) => None,
-        Some(length) if length <= SMALL => {
-            let whole = body.collect().await.map_err(|error| {
-                refusal(RefusalKind::BadRequest, format!("read the request's body: {error}"), "send it whole")
-            })?;
-            Some(masks.clean(whole.to_bytes()).into())
-        }
+/// The body as it leaves: small ones whole, others as they come, and without our keys, should one have found its way into
+/// a conversation (incident 112).
+pub async fn outgoing(body: Incoming, masks: &Arc<Masks>) -> Result<Option<reqwest::Body>, Refusal> {
+    match body.size_hint().exact() {
+        Some(0) => Ok(None),
+        Some(length) if length <= SMALL => Ok(Some(whole(body, masks).await?.into())),
+        Some(length) if length > MAX_BODY => Err(too_large()),
         _ => {
             let limited = Limited::new(body, MAX_BODY as usize);
-            Some(reqwest::Body::wrap(Masked::new(limited, Arc::clone(masks))))
+            Ok(Some(reqwest::Body::wrap(Masked::new(limited, Arc::clone(masks)))))
         }
-    })
+    }
+}
+
+/// The same, read whole.
+pub async fn whole(body: Incoming, masks: &Masks) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > MAX_BODY {
+        return Err(too_large());
+    }
+    match Limited::new(body, MAX_BODY as usize).collect().await {
+        Ok(whole) => Ok(masks.clean(whole.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(refusal(
+            RefusalKind::BadRequest,
+            format!("read the request's body: {error}"),
+            "send it whole",
+        )),
+    }
+}
+
+fn too_large() -> Refusal {
+    refusal(RefusalKind::BadRequest, "the request's body is too large", "send at most 32 MiB")
 }

@@ -26,6 +26,9 @@ pub fn response(refusal: &Refusal) -> Response<Answer> {
         RefusalKind::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, "no_answer"),
         RefusalKind::PrivateAddress => (StatusCode::FORBIDDEN, "private_address"),
         RefusalKind::BadRequest => (StatusCode::BAD_REQUEST, "bad_request"),
+        RefusalKind::CapReached => (StatusCode::PAYMENT_REQUIRED, "cap_reached"),
+        RefusalKind::NotPriced => (StatusCode::PAYMENT_REQUIRED, "not_priced"),
+        RefusalKind::NoLedger => (StatusCode::INSUFFICIENT_STORAGE, "no_ledger"),
     };
     let mut response = json(status, refusal);
     response.headers_mut().insert(REFUSED, HeaderValue::from_static(name));
@@ -49,8 +52,21 @@ mod tests {
 
     #[test]
     fn the_header_says_what_the_body_says() {
-        use RefusalKind::{BadRequest, NoAnswer, NoKey, NotAllowed, PrivateAddress, Unreachable};
-        for kind in [NotAllowed, NoKey, Unreachable, NoAnswer, PrivateAddress, BadRequest] {
+        use RefusalKind::{
+            BadRequest, CapReached, NoAnswer, NoKey, NoLedger, NotAllowed, NotPriced, PrivateAddress,
+            Unreachable,
+        };
+        for kind in [
+            NotAllowed,
+            NoKey,
+            Unreachable,
+            NoAnswer,
+            PrivateAddress,
+            BadRequest,
+            CapReached,
+            NotPriced,
+            NoLedger,
+        ] {
             let response = response(&refusal(kind, "m", "n"));
             let name = serde_json::to_value(kind).expect("name");
             assert_eq!(response.headers()[REFUSED].to_str().ok(), name.as_str());

@@ -10,6 +10,7 @@ use url::Url;
 use crate::{
     dial::Way,
     refuse::{refusal, shown},
+    spend::Bill,
     table::{Credential, Table},
 };
 
@@ -44,6 +45,8 @@ pub struct Target {
     pub way: Way,
     /// The keys for it.
     pub credentials: Arc<[Credential]>,
+    /// What it costs; none for what costs nothing.
+    pub bill: Option<Bill>,
 }
 
 /// Finds the target of a path below `/r/`, or refuses.
@@ -76,6 +79,7 @@ pub fn target(table: &Table, method: &Method, path: &str, query: Option<&str>) -
                 url: call.url.clone(),
                 way: call.way.clone(),
                 credentials: Arc::clone(&call.credentials),
+                bill: Some(call.bill.clone()),
             })
         }
         (Some("telegram"), Some(name), Some(rest)) => {
@@ -94,7 +98,7 @@ pub fn target(table: &Table, method: &Method, path: &str, query: Option<&str>) -
             let call = call.as_ref().map_err(Clone::clone)?;
             let url = file.map_or_else(|| call.method(rest), |file| call.file(file));
             let (way, credentials) = (call.way.clone(), Arc::clone(&call.credentials));
-            Ok(Target { method: method.clone(), url, way, credentials })
+            Ok(Target { method: method.clone(), url, way, credentials, bill: None })
         }
         _ => Err(not_allowed("no such route")),
     }

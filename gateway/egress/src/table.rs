@@ -17,6 +17,7 @@ use crate::{
     keys::{Key, Keys, Used},
     refuse::refusal,
     secret::Secret,
+    spend::{self, Bill, Prices},
     webhook::WebhookSecret,
 };
 
@@ -34,6 +35,8 @@ pub struct Table {
 pub struct ModelRow {
     /// What the gateway is told of it.
     pub shown: ModelRoute,
+    /// Names of the keys that are its own, whether it can be used or not.
+    keys: Vec<String>,
     /// Where its requests go, or why they can't.
     pub call: Result<ModelCall, Refusal>,
 }
@@ -49,6 +52,8 @@ pub struct ModelCall {
     pub way: Way,
     /// Its keys, in order of preference; none for servers that want none.
     pub credentials: Arc<[Credential]>,
+    /// What its requests cost.
+    pub bill: Bill,
 }
 
 /// A key as it is sent.
@@ -69,6 +74,8 @@ pub struct Credential {
 pub struct BotRow {
     /// What the gateway is told of it.
     pub shown: BotRoute,
+    /// As of [`ModelRow`].
+    keys: Vec<String>,
     /// The secret that Telegram sends with each update.
     pub webhook: WebhookSecret,
     /// How to call the Bot API for it, or why not.
@@ -113,10 +120,11 @@ impl Table {
         keys: &Keys,
         mut secret: impl FnMut(&Bot) -> anyhow::Result<WebhookSecret>,
     ) -> anyhow::Result<Self> {
+        let prices = Prices::new(config);
         let models = defaults::models(config, keys)
             .map_err(anyhow::Error::msg)?
             .iter()
-            .map(|model| model_row(model, keys))
+            .map(|model| model_row(model, keys, &prices))
             .collect();
         let bots = defaults::bots(config, keys);
         let bots = bots
@@ -132,14 +140,12 @@ impl Table {
         models.chain(self.bots.iter().filter_map(|row| Some(&row.call.as_ref().ok()?.way)))
     }
 
-    /// The routes that use a key, by the names that people know them by.
+    /// The routes that a key belongs to, by the names that people know them by; also those that cannot be used, for want of
+    /// a price, say.
     pub fn users_of<'a>(&'a self, key: &'a str) -> impl Iterator<Item = String> + 'a {
-        let uses =
-            move |credentials: &[Credential]| credentials.iter().any(|credential| credential.name == key);
-        let models =
-            self.models.iter().filter(move |row| row.call.as_ref().is_ok_and(|call| uses(&call.credentials)));
-        let bots =
-            self.bots.iter().filter(move |row| row.call.as_ref().is_ok_and(|call| uses(&call.credentials)));
+        let has = move |keys: &[String]| keys.iter().any(|name| name == key);
+        let models = self.models.iter().filter(move |row| has(&row.keys));
+        let bots = self.bots.iter().filter(move |row| has(&row.keys));
         let models = models.map(|row| format!("model {}", row.shown.name));
         models.chain(bots.map(|row| format!("bot {}", row.shown.name)))
     }
@@ -154,7 +160,7 @@ impl Table {
     }
 }
 
-fn model_row(model: &Model, keys: &Keys) -> ModelRow {
+fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
     let (base, path) = match model.api {
         Api::Anthropic => ("https://api.anthropic.com", "v1/messages"),
         Api::Openai => ("https://api.openai.com/v1", "chat/completions"),
@@ -162,7 +168,7 @@ fn model_row(model: &Model, keys: &Keys) -> ModelRow {
     };
     let base = model.url.clone().or_else(|| Url::parse(base).ok());
     let call = match &base {
-        Some(base) if model.api != Api::Rehearsal => model_call(model, base, path, keys),
+        Some(base) if model.api != Api::Rehearsal => model_call(model, base, path, keys, prices),
         _ => Err(refusal(
             RefusalKind::NotAllowed,
             format!("model {} is the rehearsal and has no server", model.name),
@@ -179,12 +185,18 @@ fn model_row(model: &Model, keys: &Keys) -> ModelRow {
         max_output: model.max_output,
         host,
         via: model.via.as_ref().map(exit_name),
-        problem: problem.map(|refusal| refusal.message.clone()),
+        problem: problem.map(spend::problem),
     };
-    ModelRow { shown, call }
+    ModelRow { shown, keys: model.key.iter().chain(&model.spare_keys).cloned().collect(), call }
 }
 
-fn model_call(model: &Model, base: &Url, path: &'static str, keys: &Keys) -> Result<ModelCall, Refusal> {
+fn model_call(
+    model: &Model,
+    base: &Url,
+    path: &'static str,
+    keys: &Keys,
+    prices: &Prices,
+) -> Result<ModelCall, Refusal> {
     let way = way(base, model.private, model.via.as_ref())?;
     let names = model.key.iter().chain(&model.spare_keys);
     let mut credentials = Vec::new();
@@ -201,7 +213,8 @@ fn model_call(model: &Model, base: &Url, path: &'static str, keys: &Keys) -> Res
     }
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
-    Ok(ModelCall { path, url, way, credentials: credentials.into() })
+    let bill = Bill::new(prices, model, base, way.reach)?;
+    Ok(ModelCall { path, url, way, credentials: credentials.into(), bill })
 }
 
 fn credential(api: Api, key: &Key) -> Result<Credential, Refusal> {
@@ -235,7 +248,7 @@ fn bot_row(config: &Config, bot: &Bot, keys: &Keys, webhook: WebhookSecret) -> B
         via: config.telegram.via.as_ref().map(exit_name),
         problem: call.as_ref().err().map(|refusal| refusal.message.clone()),
     };
-    BotRow { shown, webhook, call }
+    BotRow { shown, keys: vec![bot.token.clone()], webhook, call }
 }
 
 fn bot_call(config: &Config, bot: &Bot, keys: &Keys) -> Result<BotCall, Refusal> {
@@ -357,7 +370,9 @@ pub mod tests {
 
     /// A table of a configuration text and keys.
     pub fn table(config: &str, keys: &[(&str, &str)]) -> Table {
-        let config = Config::parse(config, Path::new("openclaw.toml")).expect("config");
+        // The model `m` has a price, wherever it is.
+        let config = format!("{config}\n[[price]]\nmodel = \"m\"\ninput = 0\noutput = 0\n");
+        let config = Config::parse(&config, Path::new("openclaw.toml")).expect("config");
         let keys: Vec<_> = keys.iter().map(|(name, value)| (*name, *value, Source::File)).collect();
         Table::new(&config, &Keys::of(&keys), |_| Ok(WebhookSecret::fixed("test-secret"))).expect("table")
     }

@@ -20,6 +20,7 @@ use crate::{
     config::{From, Profile},
     egress::{BotRoute, ModelRoute},
     id::SkillId,
+    spend::CapState,
 };
 
 /// How the appliance is doing.
@@ -39,6 +40,9 @@ pub struct Status {
     /// Who connects to the webhook; `None` when none listens.
     #[serde(default)]
     pub webhook_from: Option<From>,
+    /// What may be spent in all, and what was.
+    #[serde(default)]
+    pub caps: Vec<CapState>,
     /// What waits, and what was given up.
     pub queues: Queues,
     /// Somebody has paired, or the configuration names an owner.

@@ -5,6 +5,7 @@ mod check;
 mod endpoint;
 mod mistake;
 mod skills;
+mod spend;
 
 pub use mistake::without_values;
 
@@ -19,6 +20,7 @@ use url::Url;
 pub use self::{
     endpoint::Endpoint,
     skills::{Runtime, Skills},
+    spend::{Cap, Price, Spend, UtcOffset},
 };
 use crate::{
     facts::FACTS,
@@ -93,6 +95,12 @@ pub struct Config {
     pub access: Access,
     /// Models in order of preference.
     pub model: Vec<Model>,
+    /// How much may be spent.
+    pub spend: Spend,
+    /// Other caps for one key, chat or skill.
+    pub cap: Vec<Cap>,
+    /// Prices that are not in the table of this release.
+    pub price: Vec<Price>,
     /// Budgets of one turn.
     pub turn: Turn,
     /// What a turn remembers.

@@ -7,6 +7,7 @@
 //! - `GET /status`: [`Status`]. `GET /status/after/<version>`: the same as soon as it has another version, at the latest
 //!   after 25 s; asking says that the gateway works by that version.
 //! - `POST /webhook/<bot>/renewed`: an update came with the new secret; the one before is of no use any more.
+//! - Money, here and on the operator's socket: [`crate::spend`].
 //! - `POST /call/open` with [`OpenCall`]: a call of an approved skill may have one way out. 204, or a refusal.
 //! - `POST /call/close` with [`CloseCall`]: it has none any more; answered with [`Closed`].
 //!
@@ -32,6 +33,7 @@ use crate::{
     config::Api,
     id::{BotName, ModelName, SkillId},
     skill::HostGrant,
+    spend::CapState,
 };
 
 /// Header on an answer that is egress's own and not the far end's; its value is the [`RefusalKind`].
@@ -53,6 +55,12 @@ pub enum RefusalKind {
     PrivateAddress,
     /// The request itself is malformed or too large. 400.
     BadRequest,
+    /// It could cost more than a cap leaves. 402.
+    CapReached,
+    /// What it would cost is not known. 402.
+    NotPriced,
+    /// The ledger can't be written, so nothing that costs money is sent. 507.
+    NoLedger,
 }
 
 /// The body of a refusal.
@@ -78,6 +86,9 @@ pub struct Status {
     pub models: Vec<ModelRoute>,
     /// Bots.
     pub bots: Vec<BotRoute>,
+    /// Caps over all, in their present periods.
+    #[serde(default)]
+    pub caps: Vec<CapState>,
 }
 
 /// A model that the gateway may ask for by name.
@@ -129,6 +140,9 @@ pub struct OpenCall {
     pub skill: SkillId,
     /// Digest of its folder.
     pub digest: String,
+    /// The chat that pays for its requests with a price, as in [`crate::spend::CHAT`]; empty for none.
+    #[serde(default)]
+    pub chat: String,
     /// Arguments of the call that hold a URL, by name: for manifests that let a call reach the host of one.
     #[serde(default)]
     pub urls: BTreeMap<String, String>,

@@ -112,6 +112,8 @@ pub struct State {
     pub keys: PathBuf,
     /// The egress socket for operator commands.
     pub operator_socket: PathBuf,
+    /// The ledger of what was spent, in a folder of its own.
+    pub ledger: PathBuf,
     /// The folder of egress's store of approved manifests.
     pub approved: PathBuf,
     /// The drill's folder, in the appliance.

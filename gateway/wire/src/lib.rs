@@ -4,6 +4,7 @@
 pub mod facts;
 pub mod id;
 pub mod secret;
+pub mod money;
 pub mod config;
 pub mod door;
 pub mod pass;
@@ -11,6 +12,7 @@ pub mod way;
 pub mod frame;
 pub mod admin;
 pub mod egress;
+pub mod spend;
 pub mod runner;
 pub mod drill;
 pub mod skill;

@@ -31,6 +31,8 @@ pub use far::{Far, Seen};
 
 use crate::gateway::{NOBODY, dist};
 
+/// The chat that pays for the calls.
+pub const CHAT: &str = "main/7";
 /// A bound for tests that would else hang.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -256,8 +258,13 @@ impl Broker {
     /// Registers a call.
     pub fn open(&self, id: &str, skill: &str, digest: &str, urls: &[(&str, &str)]) -> Said {
         let urls = urls.iter().map(|(name, url)| ((*name).to_owned(), (*url).to_owned())).collect();
-        let wish =
-            OpenCall { call: id.into(), skill: skill.parse().expect("id"), digest: digest.into(), urls };
+        let wish = OpenCall {
+            call: id.into(),
+            skill: skill.parse().expect("id"),
+            digest: digest.into(),
+            chat: CHAT.into(),
+            urls,
+        };
         self.gateway("POST", "/call/open", &json!(wish))
     }
 

@@ -19,6 +19,7 @@ pub mod privacy;
 pub mod freeze;
 pub mod letters;
 pub mod status;
+pub mod usage;
 pub mod doctor;
 pub mod config;
 pub mod skills;
@@ -65,6 +66,8 @@ enum Verb {
     Privacy(JsonArgs),
     /// How the appliance is doing
     Status(status::StatusArgs),
+    /// What was spent today and this month, by model, chat, skill and key, and the limits
+    Usage(JsonArgs),
     /// Messages and answers that were given up: list, try again, delete
     #[command(subcommand)]
     DeadLetters(letters::LettersVerb),
@@ -148,6 +151,7 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Freeze => freeze::freeze(place, true).map(done),
         Verb::Unfreeze => freeze::freeze(place, false).map(done),
         Verb::Status(args) => status::status(&args, place),
+        Verb::Usage(args) => usage::usage(place, args.json).map(done),
         Verb::Doctor(args) => doctor::doctor(place, args.json),
         Verb::Skills(verb) => skills::skills(&verb, place),
         Verb::Security(verb) => security::security(&verb, place),

@@ -138,6 +138,13 @@ fn overview(status: &Status, now: u64) -> String {
         row("bot", with_problem(format!("{}: {way}", bot.name), bot.problem.as_deref()));
     }
     row("owner", if status.owner_paired { "known".into() } else { "nobody yet: openclaw pair".to_owned() });
+    for state in &status.caps {
+        let mark = if state.is_near() { " (!)" } else { "" };
+        row(
+            "spent",
+            format!("{}: {} of {}{mark}", state.cap.period, state.spent.shown(), state.limit.shown()),
+        );
+    }
     let queues = &status.queues;
     row(
         "waiting",
@@ -204,6 +211,8 @@ pub(super) mod tests {
             "models": [{"name": "anthropic", "api": "anthropic", "model": "big", "max_output": 1,
                         "host": "api.example", "problem": null}],
             "bots": [{"name": "main", "updates": "poll", "webhook_secret_sha256": "", "problem": "401"}],
+            "caps": [{"of": "all", "span": "day", "period": "2026-11-22", "spent": "4.5", "reserved": "0",
+                      "limit": "5", "ceiling": "10", "next": "7.5", "raised": 0}],
             "queues": {"inbox_waiting": 1, "running_turns": 2, "outbox_waiting": 3, "dead_letters": 4},
             "owner_paired": false,
             "skills": [{"id": "read-documents", "digest": "00", "tools": ["list"], "problem": null}],
@@ -222,6 +231,7 @@ pub(super) mod tests {
             "anthropic: big at api.example",
             "main: polling (can't be used: 401)",
             "openclaw pair",
+            "2026-11-22: $4.50 of $5.00 (!)",
             "1 messages, 2 turns running, 3 answers to send, 4 given up",
             "read-documents: list",
             "complete on gateway, egress and runner",

@@ -7,11 +7,11 @@ use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use openclaw_wire::{config::Api, egress::ModelRoute};
+use openclaw_wire::{config::Api, egress::ModelRoute, spend::CHAT};
 use tokio::time::timeout;
 
 use super::{
-    Event, anthropic,
+    Event, Models, anthropic,
     draft::Draft,
     fault::{Fault, Kind, plain},
     message::{Part, Prompt, Stop, ToolChoice, Usage},
@@ -21,7 +21,7 @@ use super::{
     wire::{Reader, Show},
     written::{self, Held},
 };
-use crate::egress::{Egress, collect};
+use crate::egress::collect;
 
 /// Largest body of an error.
 const ERROR_BODY: usize = 64 << 10;
@@ -59,11 +59,10 @@ pub(super) struct Reply {
 
 /// Asks once. `spent` is what it cost, whether or not it succeeded.
 pub(super) async fn once(
-    egress: &Egress,
+    models: &Models,
     route: &ModelRoute,
     dialect: Dialect,
     prompt: &Prompt,
-    patience: Patience,
     show: &mut Show<'_>,
     spent: &mut Usage,
 ) -> Result<Reply, Fault> {
@@ -74,7 +73,8 @@ pub(super) async fn once(
     let mut reader = reading::reader(route.api);
     let body = Bytes::from(body.ok_or(Kind::Prompt)?.to_string());
     let sent = body.len();
-    let answer = timeout(patience.first_byte, egress.send(request(route, body)?));
+    let (patience, chat) = (models.patience, models.chat.as_deref());
+    let answer = timeout(patience.first_byte, models.egress.send(request(route, chat, body)?));
     let response = answer.await.map_err(|_| Kind::Timeout)??;
     let request_id = request_id(response.headers());
     let status = response.status().as_u16();
@@ -117,7 +117,7 @@ fn words_alone(mut parts: Vec<Part>, stop: Stop) -> Reply {
     Reply { parts, stop: Stop::End }
 }
 
-fn request(route: &ModelRoute, body: Bytes) -> Result<Request<Full<Bytes>>, Fault> {
+fn request(route: &ModelRoute, chat: Option<&str>, body: Bytes) -> Result<Request<Full<Bytes>>, Fault> {
     let path = match route.api {
         Api::Anthropic => anthropic::PATH,
         Api::Openai | Api::Rehearsal => openai::PATH,
@@ -127,6 +127,9 @@ fn request(route: &ModelRoute, body: Bytes) -> Result<Request<Full<Bytes>>, Faul
         .header(header::ACCEPT, "text/event-stream");
     if route.api == Api::Anthropic {
         request = request.header(anthropic::VERSION.0, anthropic::VERSION.1);
+    }
+    if let Some(chat) = chat {
+        request = request.header(CHAT, chat);
     }
     request.body(Full::new(body)).map_err(|_| Kind::Blocked.into())
 }

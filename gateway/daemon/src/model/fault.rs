@@ -32,6 +32,10 @@ pub enum Kind {
     NoKey,
     /// The provider does not know the model's name.
     NoSuchModel,
+    /// It could cost more than a spending limit leaves.
+    Cap,
+    /// Its price is not known, so nothing is sent to it.
+    NotPriced,
     /// Egress does not allow the request, or can't use the model as it is configured.
     Blocked,
     /// More tokens than the model takes.
@@ -72,8 +76,8 @@ impl Kind {
 
     /// Whether only the operator can mend it: tell them, even when another model answered.
     pub fn for_operator(self) -> bool {
-        use Kind::{Auth, Blocked, NoKey, NoSuchModel, Quota, Rejected};
-        matches!(self, Auth | Blocked | NoKey | NoSuchModel | Quota | Rejected)
+        use Kind::{Auth, Blocked, NoKey, NoSuchModel, NotPriced, Quota, Rejected};
+        matches!(self, Auth | Blocked | NoKey | NoSuchModel | NotPriced | Quota | Rejected)
     }
 
     /// A sentence for the user.
@@ -97,6 +101,14 @@ impl Kind {
             Kind::NoKey => "There is no key for this model. The operator must add one.",
             Kind::NoSuchModel => {
                 "The provider does not know the configured model. The operator must correct its name."
+            }
+            Kind::Cap => {
+                "A spending limit is reached, so I stopped. The owner can raise it; otherwise I go on when the limit's \
+                 day or month is over. /usage shows the limits."
+            }
+            Kind::NotPriced => {
+                "The price of this model is not known, so nothing is sent to it. `openclaw status` tells the operator \
+                 which lines to add."
             }
             Kind::Blocked => {
                 "This model cannot be used as it is configured. `openclaw status` tells the operator why."
@@ -219,7 +231,12 @@ impl Fault {
     fn of_refusal(refusal: &Refusal) -> Self {
         let kind = match refusal.kind {
             RefusalKind::NoKey => Kind::NoKey,
-            RefusalKind::NotAllowed | RefusalKind::PrivateAddress | RefusalKind::BadRequest => Kind::Blocked,
+            RefusalKind::CapReached => Kind::Cap,
+            RefusalKind::NotPriced => Kind::NotPriced,
+            RefusalKind::NotAllowed
+            | RefusalKind::PrivateAddress
+            | RefusalKind::BadRequest
+            | RefusalKind::NoLedger => Kind::Blocked,
             RefusalKind::Unreachable | RefusalKind::NoAnswer => Kind::Unreachable,
         };
         Self { detail: Some(format!("{}; {}", refusal.message, refusal.mend)), ..kind.into() }

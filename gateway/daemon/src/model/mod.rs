@@ -91,6 +91,8 @@ impl Answer {
 pub struct Models {
     egress: Egress,
     patience: Patience,
+    /// On whose account: egress counts what a chat uses.
+    chat: Option<Arc<str>>,
     known: Arc<Mutex<Known>>,
     asking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -107,7 +109,18 @@ struct Known {
 impl Models {
     /// Knows no model yet; the first question asks egress for them.
     pub fn new(egress: Egress) -> Self {
-        Self { egress, patience: Patience::default(), known: Arc::default(), asking: Arc::default() }
+        Self {
+            egress,
+            patience: Patience::default(),
+            chat: None,
+            known: Arc::default(),
+            asking: Arc::default(),
+        }
+    }
+
+    /// The same models, on the account of a chat: `bot/number`.
+    pub fn on_account_of(&self, chat: &str) -> Self {
+        Self { chat: Some(chat.into()), ..self.clone() }
     }
 
     /// With other bounds on waiting.
@@ -210,8 +223,7 @@ impl Models {
                 shown |= matches!(event, Event::Text(_));
                 on_event(event);
             };
-            let tried =
-                call::once(&self.egress, route, dialect, prompt, self.patience, &mut show, usage).await;
+            let tried = call::once(self, route, dialect, prompt, &mut show, usage).await;
             let fault = match tried {
                 Ok(reply) => return Ok(reply),
                 Err(fault) => fault,

@@ -47,7 +47,7 @@ impl Command {
             Self::New => ("new", "Start a new conversation"),
             Self::Stop => ("stop", "Stop what is running in this chat"),
             Self::Status => ("status", "Show how the assistant is doing"),
-            Self::Usage => ("usage", "Show the tokens used"),
+            Self::Usage => ("usage", "Show what was spent, and the limits"),
             Self::Model => ("model", "Show or choose the model (owner)"),
             Self::Privacy => ("privacy", "Show who sees what"),
             Self::Freeze => ("freeze", "Stop everything until you unfreeze it on the server (owner)"),

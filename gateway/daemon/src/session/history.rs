@@ -118,6 +118,14 @@ pub fn find(connection: &Connection, bot: &str, chat: i64, topic: i64) -> rusqli
         .optional()
 }
 
+/// The bot of the newest session in a chat, leaving one out.
+pub fn last_bot(connection: &Connection, chat: i64, but: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT bot FROM session WHERE chat = ?1 AND bot <> ?2 ORDER BY id DESC LIMIT 1")?
+        .query_row(params![chat, but], |row| row.get(0))
+        .optional()
+}
+
 /// All rows of a session, oldest first. Their number is bounded by [`fold`].
 pub fn rows(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Row>> {
     connection

@@ -71,16 +71,17 @@ impl Executor {
     }
 
     /// Runs one call to its end, or until `stop`; then the jail is killed. `hosts` are those of its manifest: whether it has
-    /// a way out at all; which one is egress's own knowledge.
+    /// a way out at all; which one is egress's own knowledge. `chat` pays.
     pub async fn run(
         &self,
         grant: Grant,
+        chat: &str,
         hosts: &[HostGrant],
         stop: &CancellationToken,
     ) -> Untrusted<Output> {
         let call = grant.into_call();
         let (skill, tool) = (call.skill.clone(), call.tool.clone());
-        let way = match way::open(&self.egress, &call, hosts).await {
+        let way = match way::open(&self.egress, &call, chat, hosts).await {
             Ok(way) => way,
             Err(text) => return Untrusted(Output { text, is_error: true, denials: Vec::new() }),
         };

@@ -21,8 +21,8 @@ struct Registered {
     closed: bool,
 }
 
-/// Registers a call whose manifest names hosts. An error is for the model.
-pub async fn open(egress: &Egress, call: &Call, hosts: &[HostGrant]) -> Result<Way, String> {
+/// Registers a call whose manifest names hosts, on the account of this chat. An error is for the model.
+pub async fn open(egress: &Egress, call: &Call, chat: &str, hosts: &[HostGrant]) -> Result<Way, String> {
     if hosts.is_empty() {
         return Ok(Way(None));
     }
@@ -34,6 +34,7 @@ pub async fn open(egress: &Egress, call: &Call, hosts: &[HostGrant]) -> Result<W
         call: call.id.clone(),
         skill: call.skill.clone(),
         digest: call.digest.clone(),
+        chat: chat.to_owned(),
         urls: named.collect::<BTreeMap<_, _>>(),
     };
     match egress.open_call(&wish).await {

@@ -12,6 +12,7 @@ use crate::{
     model::message::{Content, Part, Prompt, ToolChoice, Turn},
     policy::{Label, mark},
     session::history::{self, Row, Session, Used},
+    spend,
     store::StoreError,
 };
 
@@ -48,7 +49,7 @@ async fn fold(engine: &Arc<Engine>, lane: &Lane) -> Result<(), StoreError> {
     let Some(cut) = cut(&rows, window / 2) else { return Ok(()) };
     let old = &rows[..cut];
     let tainted = old.iter().any(|row| tainted(&row.labels)) || tainted(&session.summary_label);
-    let (summary, used) = tell(engine, &session, old).await;
+    let (summary, used) = tell(engine, lane, &session, old).await;
     let label = serde_json::to_string(&[Label::model(tainted)]).expect("labels are plain data");
     let (upto, id, day) = (old[cut - 1].id, session.id, today());
     engine
@@ -80,7 +81,12 @@ fn is_user(row: &Row) -> bool {
 }
 
 /// The new summary, from the old one and the rows. Never longer than configured.
-async fn tell(engine: &Engine, session: &Session, rows: &[Row]) -> (String, Option<(String, Used)>) {
+async fn tell(
+    engine: &Engine,
+    lane: &Lane,
+    session: &Session,
+    rows: &[Row],
+) -> (String, Option<(String, Used)>) {
     let limit = engine.config.session.summary;
     let transcript = transcript(rows);
     let text = format!(
@@ -98,8 +104,8 @@ async fn tell(engine: &Engine, session: &Session, rows: &[Row]) -> (String, Opti
     let stop = CancellationToken::new();
     let choice = session.model.as_ref().and_then(|name| name.parse().ok());
     let mut show = |_: crate::model::Event<'_>| {};
-    let asked =
-        tokio::time::timeout(PATIENCE, engine.models.ask(&prompt, choice.as_ref(), &stop, &mut show)).await;
+    let models = engine.models.on_account_of(&spend::account(lane));
+    let asked = tokio::time::timeout(PATIENCE, models.ask(&prompt, choice.as_ref(), &stop, &mut show)).await;
     match asked {
         Ok(Ok(answer))
             if answer.source.api != openclaw_wire::config::Api::Rehearsal

@@ -19,6 +19,7 @@ mod urgent;
 mod fold;
 mod recover;
 mod owner;
+mod money;
 mod terminal;
 mod letters;
 mod skills;
@@ -43,11 +44,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
+    egress::Egress,
     inbox::{self, Lane},
     model::{self, Models},
     outbox, policy,
     session::{self, Access, BotIdentity, pairing::Guesses},
     skill::{self, Catalog, Executor},
+    spend,
     store::{Store, StoreError},
     telegram::{
         method::BotApi,
@@ -58,7 +61,7 @@ use crate::{
 pub use terminal::Terminal;
 
 /// The tables of all stages, in the order in which releases brought them. Only ever appended to.
-pub const MIGRATIONS: [&str; 12] = [
+pub const MIGRATIONS: [&str; 13] = [
     inbox::MIGRATION,
     session::pairing::MIGRATION,
     session::history::MIGRATION,
@@ -71,6 +74,7 @@ pub const MIGRATIONS: [&str; 12] = [
     policy::ask::MIGRATION_MESSAGES,
     skill::calls::MIGRATION_STOPPED,
     session::moved::MIGRATION,
+    spend::told::MIGRATION,
 ];
 
 /// An accepted update on its way through its lane.
@@ -100,6 +104,8 @@ pub struct Engine {
     pub sender: outbox::sender::Sender,
     /// Models, as egress tells them.
     pub models: Models,
+    /// For what was spent.
+    pub egress: Egress,
     /// The operator's own chat.
     pub terminal: Terminal,
     access: RwLock<Arc<Access>>,
@@ -145,6 +151,8 @@ pub struct Parts {
     pub sender: outbox::sender::Sender,
     /// Models in order of preference.
     pub models: Models,
+    /// The way out, for what was spent.
+    pub egress: Egress,
 }
 
 impl Engine {
@@ -165,6 +173,7 @@ impl Engine {
             sender: parts.sender,
             terminal: Terminal::default(),
             models: parts.models,
+            egress: parts.egress,
             access: RwLock::new(Arc::new(access)),
             bots: Mutex::default(),
             guesses: Guesses::default(),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Engine, now, today};
+use super::{Engine, money, now};
 use crate::{
     inbox::{self, Lane},
     session::{Command, history},
@@ -25,8 +25,8 @@ pub async fn carry_out(
         // In the lane when nothing runs before it; ahead of the lane it is handled by `urgent`.
         Command::Stop => Ok("Nothing is running.".into()),
         Command::Freeze => freeze(engine).await,
-        Command::Status => status(engine),
-        Command::Usage => usage(engine, lane),
+        Command::Status => status(engine).await,
+        Command::Usage => Ok(money::usage(engine, lane).await),
         Command::Model => model(engine, lane, arguments).await,
         Command::Privacy => Ok(privacy(engine).await),
     }
@@ -68,36 +68,14 @@ pub async fn freeze(engine: &Engine) -> Result<String, StoreError> {
     Ok("Frozen. Everything that ran was stopped, and nothing will run until `openclaw unfreeze` on the server.".into())
 }
 
-fn status(engine: &Engine) -> Result<String, StoreError> {
+async fn status(engine: &Engine) -> Result<String, StoreError> {
     let (waiting, dead) = engine.store.read(inbox::depth)?;
     let (lanes, _) = engine.depth();
     let skills = engine.catalog.skills().len();
+    let spent = money::status(engine).await;
     Ok(format!(
-        "Running. Chats at work: {lanes}. Messages waiting: {waiting}. Given up: {dead}. Skills: {skills}.\nOn the server, `openclaw status` shows more."
+        "Running. Chats at work: {lanes}. Messages waiting: {waiting}. Given up: {dead}. Skills: {skills}.\n{spent}\nOn the server, `openclaw status` shows more."
     ))
-}
-
-fn usage(engine: &Engine, lane: &Lane) -> Result<String, StoreError> {
-    let today = today();
-    let month = format!("{}-01", &today[..7]);
-    let lines = engine.store.read(|connection| {
-        let session = history::find(connection, lane.bot.as_str(), lane.chat.0, lane.topic)?
-            .map_or(0, |session| session.id);
-        let mut lines = Vec::new();
-        for (name, since) in [("Today", today.as_str()), ("This month", month.as_str())] {
-            for (model, used) in history::usage(connection, Some(session), since)? {
-                lines.push(format!(
-                    "{name}, {model}: {} calls, {} tokens in ({} cached), {} out",
-                    used.calls,
-                    used.input + used.cached,
-                    used.cached,
-                    used.output
-                ));
-            }
-        }
-        Ok(lines)
-    })?;
-    Ok(if lines.is_empty() { "Nothing used in this chat this month.".into() } else { lines.join("\n") })
 }
 
 async fn model(engine: &Engine, lane: &Lane, name: &str) -> Result<String, StoreError> {

@@ -179,7 +179,7 @@ impl Engine {
         };
         let (id, skill, tool) = (call.clone(), found.skill.id.to_string(), run.tool.clone());
         self.store.write(move |tx| calls::start(tx, &id, 0, &skill, &tool, now()).map(drop)).await?;
-        let output = self.executor.run(grant, found.hosts(), &self.stopping).await;
+        let output = self.executor.run(grant, "", found.hosts(), &self.stopping).await;
         let (output, ()) = output.into_labelled(());
         let failed = output.is_error;
         // What it said is the operator's alone.

@@ -97,6 +97,7 @@ impl World {
             catalog: Catalog::load(&[dir.join("skills")], &[]),
             executor: Executor::new(runner(runs.clone()), Egress::new(egress())),
             models: Models::new(Egress::new(egress())),
+            egress: Egress::new(egress()),
         };
         let engine = Engine::new(parts, CancellationToken::new()).expect("engine");
         Self { telegram, engine, runs }

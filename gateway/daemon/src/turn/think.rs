@@ -28,6 +28,7 @@ use crate::{
         history::{self, Used},
     },
     skill::calls,
+    spend,
     store::StoreError,
 };
 
@@ -180,7 +181,8 @@ impl Desk<'_> {
         let prompt = self.conversation.prompt(instructions, &self.turns, tools.collect(), last);
         let choice = self.conversation.model();
         let mut show = |event: crate::model::Event<'_>| self.reply.event(event);
-        let asking = self.engine.models.ask(&prompt, choice.as_ref(), self.stop, &mut show);
+        let models = self.engine.models.on_account_of(&spend::account(self.lane));
+        let asking = models.ask(&prompt, choice.as_ref(), self.stop, &mut show);
         let answer = tokio::time::timeout_at(self.deadline, asking).await.map_err(|_| None)?.map_err(Some)?;
         let used = Used {
             calls: 1,
@@ -305,7 +307,8 @@ impl Desk<'_> {
         }
         self.reply.tool(&call.name);
         let started = Instant::now();
-        let output = self.engine.executor.run(grant, found.hosts(), self.stop).await;
+        let chat = spend::account(self.lane);
+        let output = self.engine.executor.run(grant, &chat, found.hosts(), self.stop).await;
         let (output, label) = output.into_labelled(Label::returned(&skill, &call.id));
         info!(row, call = id, %skill, error = output.is_error, elapsed_ms = started.elapsed().as_millis() as u64, "ran a tool");
         self.engine.denied(self.lane, &output.denials).await;

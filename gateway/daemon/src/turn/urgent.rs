@@ -1,13 +1,13 @@
 //! What does not wait in a lane: `/stop` and `/freeze`, pressed buttons, Telegram's stop button. Each is handled at
 //! once, whatever its chat is busy with (incident 120).
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use openclaw_wire::id::UserId;
 use tracing::{info, warn};
 
 use super::{
-    Engine, Item, TERMINAL, now, orders, owner,
+    Engine, Item, TERMINAL, money, now, orders, owner,
     recover::{LONGEST_PAUSE, PAUSE},
     walk,
 };
@@ -143,23 +143,25 @@ async fn press(engine: &Arc<Engine>, lane: &Lane, row: i64, callback: &Callback)
         .and_then(|data| data.strip_prefix(owner::QUESTION))
         .and_then(|data| data.split_once(':'));
     let allowed = engine.access().is_owner(user) && !callback.from.is_bot && lane.chat.0 == user.0;
-    let note = match (data, allowed) {
+    let raise = callback.data.as_deref().and_then(|data| data.strip_prefix(money::RAISE));
+    let note: Cow<'_, str> = match (data, allowed) {
+        (None, true) if raise.is_some() => money::raise(engine, raise.unwrap_or_default()).await?.into(),
         (Some((id, answer @ ("y" | "n"))), true) => {
             match answer_question(engine, lane, id, answer == "y").await? {
-                true if answer == "y" => "Allowed, once.",
-                true => "Denied.",
-                false => "This question is no longer open.",
+                true if answer == "y" => "Allowed, once.".into(),
+                true => "Denied.".into(),
+                false => "This question is no longer open.".into(),
             }
         }
-        (_, true) => "This button does nothing any more.",
+        (_, true) => "This button does nothing any more.".into(),
         (_, false) => {
             warn!(bot = %lane.bot, chat = %lane.chat, %user, "refused a pressed button: not an owner in the owner's chat");
-            "Only the owner can answer this."
+            "Only the owner can answer this.".into()
         }
     };
     engine.settle(vec![row]).await;
     let pressed =
-        AnswerCallbackQuery { callback_query_id: &callback.id, text: Some(note), show_alert: false };
+        AnswerCallbackQuery { callback_query_id: &callback.id, text: Some(&note), show_alert: false };
     if let Err(error) = call_within(&*engine.api, &lane.bot, &pressed, PRESS).await {
         info!(%error, "a pressed button was not answered");
     }

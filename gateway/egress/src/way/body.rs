@@ -155,7 +155,7 @@ mod tests {
     const KEY: &str = "test-key-not-real-0001";
 
     fn call() -> Arc<Call> {
-        Arc::new(Call::new("weather".parse().expect("id"), Vec::new(), Default::default()))
+        Arc::new(Call::new("weather".parse().expect("id"), String::new(), Vec::new(), Default::default()))
     }
 
     fn masks() -> Arc<Masks> {

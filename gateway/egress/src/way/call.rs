@@ -49,6 +49,8 @@ struct Entry {
 pub struct Call {
     /// The skill.
     pub skill: SkillId,
+    /// The chat that pays; empty for none.
+    pub chat: String,
     /// What egress's own store lets it reach.
     pub hosts: Vec<HostGrant>,
     /// Hosts of the URLs among its arguments, by the argument's name.
@@ -60,8 +62,8 @@ pub struct Call {
 
 impl Call {
     /// A call that has used nothing yet.
-    pub fn new(skill: SkillId, hosts: Vec<HostGrant>, named: BTreeMap<String, String>) -> Self {
-        Self { skill, hosts, named, stop: CancellationToken::new(), used: Mutex::default() }
+    pub fn new(skill: SkillId, chat: String, hosts: Vec<HostGrant>, named: BTreeMap<String, String>) -> Self {
+        Self { skill, chat, hosts, named, stop: CancellationToken::new(), used: Mutex::default() }
     }
 
     /// One more request.
@@ -169,7 +171,7 @@ mod tests {
     use super::{Call, Calls, MOST, REQUESTS, SENT, Why};
 
     fn call() -> Call {
-        Call::new("weather".parse().expect("id"), Vec::new(), Default::default())
+        Call::new("weather".parse().expect("id"), String::new(), Vec::new(), Default::default())
     }
 
     #[test]

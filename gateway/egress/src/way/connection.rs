@@ -238,7 +238,15 @@ impl Jail {
             }
             Err(_) => return,
         };
-        let mut far = match self.ways.out.dial(&place).await {
+        let opened = async {
+            let cost = self.ways.admit(&self.call, &place, None).await?;
+            let far = self.ways.out.dial(&place).await;
+            if let Some(cost) = cost {
+                cost.settle_call(far.is_ok());
+            }
+            far
+        };
+        let mut far = match opened.await {
             Ok(far) => far,
             Err(Failed::Denied(why)) => {
                 self.call.denied(&why);

@@ -1,7 +1,11 @@
 //! What a skill tried and may not, in words: which rule, and the line of the manifest that would allow it. What the
 //! skill chose is shown cut and escaped: these words go to the model, the log and the owner.
 
-use openclaw_wire::{egress::Denial, facts::FACTS, id::SkillId};
+use openclaw_wire::{
+    egress::{Denial, Refusal},
+    facts::FACTS,
+    id::SkillId,
+};
 
 use super::place::Place;
 
@@ -31,6 +35,8 @@ pub enum Why {
     ServerName(Place, String),
     /// A budget of the call is used up.
     Budget(&'static str),
+    /// What it would cost is more than a cap leaves, or cannot be written down.
+    Money(Place, Refusal),
     /// The key that its manifest declares is not there (incident 117).
     NoKey(String),
     /// That key is a model's or a bot's, for another host.
@@ -89,6 +95,10 @@ impl Why {
                     shown(name)
                 ),
                 "nothing can allow it: a tunnel leads to the host that it names".into(),
+            ),
+            Self::Money(place, refusal) => (
+                format!("tried to reach {}, which costs money: {}", shown(&place.to_string()), refusal.message),
+                refusal.mend.clone(),
             ),
             Self::NoKey(name) => (
                 format!("needs the key {name}, which is not there"),

@@ -49,7 +49,7 @@ mod tests {
     fn call(hosts: Value, named: &[(&str, &str)]) -> Call {
         let hosts = serde_json::from_value(hosts).expect("hosts");
         let named: BTreeMap<_, _> = named.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        Call::new("weather".parse().expect("id"), hosts, named)
+        Call::new("weather".parse().expect("id"), String::new(), hosts, named)
     }
 
     fn place(text: &str) -> Place {

@@ -19,18 +19,12 @@ mod place;
 mod request;
 mod tunnel;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
-use openclaw_wire::{
-    egress::{Approval, CloseCall, OpenCall, Refusal, RefusalKind, Revoke},
-    facts::FACTS,
-};
+use openclaw_wire::egress::{Approval, CloseCall, OpenCall, Refusal, RefusalKind, Revoke};
 use rustls::crypto::CryptoProvider;
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,11 +35,11 @@ use crate::{
     proxy,
     refuse::{json, refusal, response, shown},
     serve::Served,
+    spend::{Ledger, is_chat},
 };
 
-pub use self::out::Endpoints;
+pub use self::{approved::Store, out::Endpoints};
 use self::{
-    approved::Store,
     call::{Call, Calls},
     denial::Why,
     out::Out,
@@ -63,24 +57,21 @@ pub struct Ways {
     calls: Calls,
     out: Out,
     exchange: Arc<Exchange>,
+    ledger: Ledger,
     provider: Arc<CryptoProvider>,
 }
 
 impl Ways {
-    /// Reads the store and what is bundled; opens nothing to the outside.
-    pub fn new(
-        state: &Path,
-        bundled: &[PathBuf],
-        endpoints: Endpoints,
-        exchange: Arc<Exchange>,
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
-            store: Store::open(state, &FACTS.state.approved, bundled)?,
+    /// Opens nothing to the outside yet.
+    pub fn new(store: Store, endpoints: Endpoints, exchange: Arc<Exchange>, ledger: Ledger) -> Self {
+        Self {
+            store,
             calls: Calls::default(),
             out: Out::new(endpoints, Arc::clone(&exchange.outside)),
             exchange,
+            ledger,
             provider: out::provider(),
-        })
+        }
     }
 
     /// Serves the runner's door until `stop`, or until the runner's end is gone.
@@ -116,7 +107,7 @@ impl Ways {
     }
 
     fn open(&self, wish: OpenCall) -> Result<(), Refusal> {
-        let OpenCall { call, skill, digest, urls } = wish;
+        let OpenCall { call, skill, digest, chat, urls } = wish;
         let hosts = self.store.hosts(&skill, &digest).ok_or_else(|| {
             let known = |each: &&Approval| each.skill == skill;
             let all = self.store.all();
@@ -131,13 +122,16 @@ impl Ways {
         if urls.len() > URLS {
             return Err(refusal(RefusalKind::BadRequest, "too many URLs in one call", "give fewer"));
         }
+        if !is_chat(&chat) {
+            return Err(refusal(RefusalKind::BadRequest, "the call names no chat", "write bot/number"));
+        }
         // What is no host is the host of nothing.
         let named = urls.into_iter().filter_map(|(argument, url)| {
             let url = url::Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
             let place = Place::read(url.host_str()?, Some(443)).ok()?;
             Some((argument, place.host))
         });
-        let registered = self.calls.open(&call, Call::new(skill, hosts, named.collect()));
+        let registered = self.calls.open(&call, Call::new(skill, chat, hosts, named.collect()));
         registered
             .map_err(|why| refusal(RefusalKind::BadRequest, why, "try again when other calls have ended"))
     }

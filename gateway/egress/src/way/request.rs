@@ -23,7 +23,7 @@ use super::{
     path,
     place::Place,
 };
-use crate::{lease::Leased, live::Live, refuse::refusal};
+use crate::{lease::Leased, live::Live, refuse::refusal, spend::Reservation};
 
 /// Requests up to this length are read whole, so that they leave in one piece.
 const SMALL: u64 = 64 << 10;
@@ -91,7 +91,17 @@ impl Ways {
             Some(length) if length <= SMALL => Some(whole(body).await?.into()),
             _ => Some(reqwest::Body::wrap(body)),
         };
-        let (mut head, body) = target.send(out).await?.into_parts();
+        let cost = self.admit(call, place, Some(grant)).await?;
+        let sent = target.send(out).await;
+        if let Some(cost) = cost {
+            // What may have been acted on counts, even without an answer; what the far end refused does not.
+            match &sent {
+                Ok(answer) => cost.settle_call(answer.status().as_u16() < 400),
+                Err(Failed::Far(refusal)) if refusal.kind == RefusalKind::NoAnswer => drop(cost),
+                Err(_) => cost.settle_call(false),
+            }
+        }
+        let (mut head, body) = sent?.into_parts();
         if !plain(&head.headers) {
             return Err(Failed::Far(refusal(
                 RefusalKind::NoAnswer,
@@ -116,6 +126,20 @@ impl Ways {
         }
         head.version = http::Version::HTTP_11;
         Ok(Response::from_parts(head, Returning::new(Leased::new(body, live), masks, call.clone())))
+    }
+}
+
+impl Ways {
+    /// Reserves what a request or a tunnel to a place costs, if the operator gave its host a price.
+    pub async fn admit(
+        &self,
+        call: &Call,
+        place: &Place,
+        grant: Option<&HostGrant>,
+    ) -> Result<Option<Reservation>, Failed> {
+        let key = grant.and_then(|grant| grant.secret.as_ref()).map_or("", |(name, _)| name.as_str());
+        let admitted = self.ledger.admit_call(key, &call.chat, call.skill.as_str(), &place.host).await;
+        admitted.map_err(|refusal| Failed::Denied(Why::Money(place.clone(), refusal)))
     }
 }
 

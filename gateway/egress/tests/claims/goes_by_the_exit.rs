@@ -89,9 +89,12 @@ fn connect(client: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8_lossy(&head).into_owned())
 }
 
+const ASK: &str = r#"{"model":"x","max_tokens":1,"messages":[{"role":"user","content":"hidden"}]}"#;
+
 fn setup(authority: &Authority, exit: &Exit, scheme: &str, host: &str) -> Setup {
     Setup::new().keys(&format!("MODEL_KEY={KEY}\n")).config(&authority.trusted()).config(&format!(
-        "[[model]]\nname = \"m\"\napi = \"anthropic\"\nmodel = \"x\"\nkey = \"MODEL_KEY\"\nurl = \"{host}\"\nvia = \"{scheme}://127.0.0.1:{}\"\n",
+        "[[price]]\nmodel = \"x\"\ninput = 0\noutput = 0\n\
+         [[model]]\nname = \"m\"\napi = \"anthropic\"\nmodel = \"x\"\nkey = \"MODEL_KEY\"\nurl = \"{host}\"\nvia = \"{scheme}://127.0.0.1:{}\"\n",
         exit.port
     ))
 }
@@ -106,7 +109,7 @@ fn a_socks_proxy_learns_the_name_and_no_more() {
     let server = server(&authority);
     let exit = Exit::start(server.port, socks);
     let egress = setup(&authority, &exit, "socks5", &format!("https://{NAME}:4433")).start();
-    let answer = egress.ask("{\"prompt\":\"hidden\"}");
+    let answer = egress.ask(ASK);
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(*exit.asked.lock().expect("lock"), [format!("{NAME}:4433")]);
     assert!(server.seen()[0].contains(KEY));
@@ -122,7 +125,7 @@ fn a_connect_proxy_learns_the_name_and_no_more() {
     let server = server(&authority);
     let exit = Exit::start(server.port, connect);
     let egress = setup(&authority, &exit, "http", &format!("https://{NAME}")).start();
-    assert_eq!(egress.ask("{}").status, 200);
+    assert_eq!(egress.ask(ASK).status, 200);
     let asked = exit.asked.lock().expect("lock")[0].clone();
     assert!(asked.starts_with(&format!("CONNECT {NAME}:443 HTTP/1.1\r\n")), "{asked}");
     let told: Vec<String> = asked
@@ -162,6 +165,6 @@ fn a_proxy_that_is_down_is_no_way_around_it() {
     let exit = Exit { port: 9, asked: Arc::default(), bytes: Arc::default() };
     let host = format!("https://localhost:{}", server.port);
     let egress = setup(&authority, &exit, "socks5", &host).config("private = true\n").start();
-    egress.ask("{}").refused(RefusalKind::Unreachable);
+    egress.ask(ASK).refused(RefusalKind::Unreachable);
     assert_eq!(server.requests(), 0, "it is not reached directly instead");
 }

@@ -19,3 +19,5 @@ mod shows_no_key_when_things_fail;
 mod serves_the_operator;
 mod knows_its_peers;
 mod stops_gracefully;
+mod passes_no_cap;
+mod prices_what_it_sends;

@@ -182,6 +182,23 @@ impl Egress {
         Connection::new(stream)
     }
 
+    /// One exchange on a connection of its own; `None` when the program dies before its answer is whole.
+    pub fn try_call(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Answer> {
+        let mut connection = Connection::new(self.door.open().ok()?);
+        let mut head = format!("POST {path} HTTP/1.1\r\nhost: egress\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in headers.iter().chain(&[("connection", "close")]) {
+            head += &format!("{name}: {value}\r\n");
+        }
+        connection.stream.get_mut().write_all(&[head.as_bytes(), b"\r\n", body].concat()).ok()?;
+        let bytes = connection.rest();
+        let text = String::from_utf8_lossy(&bytes);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let headers = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        Some(Answer { status, headers, body: body.as_bytes().to_vec() })
+    }
+
     /// A fresh connection to the operator's socket.
     pub fn operator(&self) -> Connection {
         let path = self.setup.state().join("egress/operator.sock");

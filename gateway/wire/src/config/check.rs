@@ -114,6 +114,7 @@ impl Config {
         if let Some(url) = &self.webhook.public_url {
             web_url("webhook: public_url", url, false)?;
         }
+        super::spend::check(&self.spend, &self.cap, &self.price)?;
         let t = &self.turn;
         if t.steps == 0 || t.tokens == 0 || t.seconds == 0 || t.tries == 0 || t.concurrent == 0 {
             return err(

@@ -112,7 +112,8 @@ impl<'a> Openclaw<'a> {
                 "[telegram]\napi = \"{at}\"\nprivate = true\nper_second = 1000000\n\
                  [webhook]\nlisten = \"127.0.0.1:{port}\"\n[access]\npeople = [{}]\n\
                  [[telegram.bot]]\nname = \"{BOT}\"\ntoken = \"BOT\"\nupdates = \"webhook\"\n\
-                 [[model]]\nname = \"m\"\napi = \"{name}\"\nmodel = \"m\"\nurl = \"{at}{path}\"\nprivate = true\nkey = \"MODEL\"\n",
+                 [[model]]\nname = \"m\"\napi = \"{name}\"\nmodel = \"m\"\nurl = \"{at}{path}\"\nprivate = true\nkey = \"MODEL\"\n\
+                 [[price]]\nmodel = \"m\"\ninput = 0.000001\noutput = 0.000001\n",
                 people.join(", ")
             ),
         )?;

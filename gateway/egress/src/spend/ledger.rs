@@ -1,0 +1,375 @@
+//! The way from the book to the disk: one thread that writes what has come together, and the calls that wait for it only
+//! when there is no room below the mark. A call's most is reserved before it is sent, and what is not settled stays.
+
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use openclaw_wire::{
+    config::Config,
+    egress::{Refusal, RefusalKind},
+    money::Usd,
+    spend::{Alert, CapState, Raise, Report, Used},
+};
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    book::{Book, Decision, Ticket},
+    caps::Caps,
+    name,
+    period::Day,
+    prices::{Amounts, Prices},
+    slots::{Account, Slots},
+    store::Store,
+};
+use crate::refuse::refusal;
+
+/// How long what is over waits for company on its way to the disk. A crash loses none of it: it stands in the slots.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// So much does not wait.
+const MANY: usize = 256;
+/// Pause after a commit that failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Why the ledger can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A file or folder.
+    #[error("open the ledger {path}: {source}\n  mend: check the folder, its owner and the free space")]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database.
+    #[error("open the ledger {path}: {source}\n  mend: `openclaw doctor` looks at the disk")]
+    Database {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+}
+
+/// The ledger. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    desk: Mutex<Desk>,
+    /// Wakes the writer.
+    work: Condvar,
+    /// Counts commits, those that failed too.
+    commits: watch::Sender<u64>,
+    config: Config,
+    /// For requests of skills.
+    prices: Prices,
+}
+
+struct Desk {
+    book: Book,
+    reports: Vec<oneshot::Sender<Report>>,
+    hushed: bool,
+    ends: bool,
+    ended: bool,
+}
+
+/// An opened ledger whose writer does not run yet: a process locks itself down while it has one thread.
+pub struct Prepared {
+    shared: Arc<Shared>,
+    store: Store,
+}
+
+impl Ledger {
+    /// Opens or makes the ledger and takes over what a former process left in it.
+    pub fn prepare(path: &Path, config: &Config) -> Result<Prepared, LedgerError> {
+        let file = |source| LedgerError::File { path: path.to_owned(), source };
+        let database = |source| LedgerError::Database { path: path.to_owned(), source };
+        let (slots, left) = Slots::open(&path.with_extension("calls")).map_err(file)?;
+        let mut store = Store::open(path).map_err(database)?;
+        let today = Day::now(config.spend.utc_offset);
+        // The page cache, and with it the slots, outlives processes but not the kernel.
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        let begun = store.begin(left, boot.as_deref().map(str::trim), today).map_err(database)?;
+        slots.clear().map_err(file)?;
+        let book = Book::new(Caps::new(config), config.spend.utc_offset, slots, today, begun);
+        let desk = Mutex::new(Desk { book, reports: Vec::new(), hushed: false, ends: false, ended: false });
+        let commits = watch::Sender::new(0);
+        let shared = Shared {
+            desk,
+            work: Condvar::new(),
+            commits,
+            config: config.clone(),
+            prices: Prices::new(config),
+        };
+        Ok(Prepared { shared: Arc::new(shared), store })
+    }
+
+    /// Reserves the most that a call can cost. It may be sent when this has returned, and not before; dropping the
+    /// reservation without settling it leaves the most as its cost.
+    pub async fn reserve(&self, who: Account, most: Usd) -> Result<Reservation, Refusal> {
+        let mut commits = self.shared.commits.subscribe();
+        loop {
+            let decision = {
+                let mut desk = self.shared.desk();
+                commits.borrow_and_update();
+                let decision = desk.book.reserve(&who, most);
+                if desk.book.is_urgent() {
+                    self.shared.work.notify_one();
+                }
+                decision
+            };
+            match decision {
+                Decision::Reserved(ticket) => {
+                    return Ok(Reservation { ledger: self.clone(), ticket: Some(ticket), who, most });
+                }
+                Decision::Refused(refused) => return Err(*refused),
+                Decision::Wait => commits.changed().await.map_err(|_| stopped())?,
+            }
+        }
+    }
+
+    /// Reserves the price of a skill's request to a host, on the account of the skill, its chat and the key that goes with
+    /// it. `None`: the host has no `[[price]]` and costs nothing. To be settled with [`Reservation::settle_call`] when the
+    /// request is over; dropped, it counts.
+    pub async fn admit_call(
+        &self,
+        key: &str,
+        chat: &str,
+        skill: &str,
+        host: &str,
+    ) -> Result<Option<Reservation>, Refusal> {
+        let Some(tariff) = self.shared.prices.of_host(host) else { return Ok(None) };
+        let most = tariff.cost(self.today(), &Amounts::default());
+        let [key, model, chat, skill] = [key, host, chat, skill].map(name);
+        self.reserve(Account { key, model, chat, skill }, most).await.map(Some)
+    }
+
+    /// The present day.
+    pub fn today(&self) -> Day {
+        Day::now(self.shared.config.spend.utc_offset)
+    }
+
+    /// What was spent, as it stands on the disk after this moment's commit.
+    pub async fn report(&self) -> Result<Report, Refusal> {
+        let (tell, told) = oneshot::channel();
+        {
+            let mut desk = self.shared.desk();
+            desk.reports.push(tell);
+            self.shared.work.notify_one();
+        }
+        told.await.map_err(|_| stopped())
+    }
+
+    /// The caps over all, as they stand.
+    pub fn over_all(&self) -> Vec<CapState> {
+        self.shared.desk().book.over_all()
+    }
+
+    /// Alerts that nobody has acknowledged; waits for one as long as it is polled, and not beyond [`Ledger::hush`].
+    pub async fn alerts(&self) -> Vec<Alert> {
+        let mut commits = self.shared.commits.subscribe();
+        loop {
+            commits.borrow_and_update();
+            let (alerts, hushed) = {
+                let desk = self.shared.desk();
+                (desk.book.alerts().to_vec(), desk.hushed)
+            };
+            if hushed || !alerts.is_empty() || commits.changed().await.is_err() {
+                return alerts;
+            }
+        }
+    }
+
+    /// A stop has begun: nobody waits for an alert any more.
+    pub fn hush(&self) {
+        self.shared.desk().hushed = true;
+        self.shared.commits.send_modify(|_| ());
+    }
+
+    /// Somebody has seen an alert. After a crash it may come again.
+    pub fn seen(&self, alert: Alert) {
+        let mut desk = self.shared.desk();
+        desk.book.seen(&alert);
+        self.shared.work.notify_one();
+    }
+
+    /// Raises a cap by a step and gives it back as it is on the disk.
+    pub async fn raise(&self, wish: &Raise) -> Result<CapState, Refusal> {
+        let mut commits = self.shared.commits.subscribe();
+        let wished = {
+            let mut desk = self.shared.desk();
+            commits.borrow_and_update();
+            let wished = desk.book.raise(wish)?;
+            self.shared.work.notify_one();
+            wished
+        };
+        if wished {
+            commits.changed().await.map_err(|_| stopped())?;
+        }
+        let desk = self.shared.desk();
+        let state = desk.book.state(&wish.cap.whose, wish.cap.span);
+        match (desk.book.broken(), state) {
+            (None, Some(state)) => Ok(state),
+            (why, _) => Err(refusal(
+                RefusalKind::NoLedger,
+                format!("write down the raised limit: {}", why.unwrap_or("it is gone")),
+                "free space on the disk of the state folder, then press again",
+            )),
+        }
+    }
+
+    /// Writes everything and ends the writer. Calls that are still under way count with their most.
+    pub fn end(&self) {
+        let mut desk = self.shared.desk();
+        desk.ends = true;
+        self.shared.work.notify_one();
+        let until = Instant::now() + Duration::from_secs(5);
+        while !desk.ended && Instant::now() < until {
+            desk = self
+                .shared
+                .work
+                .wait_timeout(desk, Duration::from_millis(100))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+impl Prepared {
+    /// Starts the writer's thread.
+    pub fn start(self) -> io::Result<Ledger> {
+        let shared = self.shared.clone();
+        thread::Builder::new().name("ledger".into()).spawn(move || shared.write(self.store))?;
+        Ok(Ledger { shared: self.shared })
+    }
+}
+
+impl Shared {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, mut store: Store) {
+        let mut desk = self.desk();
+        loop {
+            // Nothing to do, then something that waits for company, then too long or too much.
+            let mut since = None;
+            while !(desk.ends
+                || desk.book.is_urgent()
+                || !desk.reports.is_empty()
+                || desk.book.waiting() >= MANY)
+            {
+                let waited = since.map(|since: Instant| since.elapsed());
+                desk = match waited {
+                    None if desk.book.waiting() == 0 => {
+                        self.work.wait(desk).unwrap_or_else(PoisonError::into_inner)
+                    }
+                    None => {
+                        since = Some(Instant::now());
+                        desk
+                    }
+                    Some(waited) if waited >= TOGETHER => break,
+                    Some(waited) => {
+                        let timeout = self.work.wait_timeout(desk, TOGETHER - waited);
+                        timeout.unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
+            }
+            let ends = desk.ends;
+            let batch = desk.book.take(ends);
+            let reports = std::mem::take(&mut desk.reports);
+            drop(desk);
+
+            let done = store.commit(&batch);
+            let report = (!reports.is_empty()).then(|| store.report(Day::now(self.config.spend.utc_offset)));
+            desk = self.desk();
+            match done {
+                Ok(loaded) => desk.book.committed(batch, loaded),
+                Err(error) => {
+                    tracing::error!(%error, "the ledger can't be written; nothing that costs money is sent");
+                    desk.book.failed(batch, error.to_string());
+                }
+            }
+            self.commits.send_modify(|count| *count = count.wrapping_add(1));
+            match report {
+                Some(Ok(report)) => {
+                    let caps = desk.book.states();
+                    for tell in reports {
+                        let _ = tell.send(Report { caps: caps.clone(), ..report.clone() });
+                    }
+                }
+                Some(Err(error)) => tracing::error!(%error, "read the ledger"),
+                None => {}
+            }
+            if ends {
+                desk.ended = true;
+                self.work.notify_all();
+                return;
+            }
+            if desk.book.broken().is_some() {
+                drop(desk);
+                thread::sleep(AGAIN);
+                desk = self.desk();
+            }
+        }
+    }
+}
+
+fn stopped() -> Refusal {
+    refusal(RefusalKind::NoLedger, "the ledger has stopped", "start the appliance again")
+}
+
+/// The most that a call can cost, reserved. What is not settled costs its most.
+pub struct Reservation {
+    ledger: Ledger,
+    ticket: Option<Ticket>,
+    who: Account,
+    most: Usd,
+}
+
+impl Reservation {
+    /// The call is over: what it really cost, and how it ended. `used.calls` is set here.
+    pub fn settle(mut self, used: Used) {
+        self.over(used);
+    }
+
+    fn over(&mut self, used: Used) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let used = Used { calls: 1, ..used };
+        if used.cost > self.most {
+            tracing::warn!(cost = %used.cost, most = %self.most, model = self.who.model, "a call cost more than it could");
+        }
+        let mut desk = self.ledger.shared.desk();
+        let first = desk.book.waiting() == 0;
+        desk.book.settle(ticket, &self.who, used);
+        // The writer sleeps while nothing waits, and wakes by itself once something does.
+        if first || desk.book.is_urgent() || desk.book.waiting() == MANY {
+            self.ledger.shared.work.notify_one();
+        }
+    }
+}
+
+impl Reservation {
+    /// A skill's request is over. One that was not sent, or that the far end refused, costs nothing.
+    pub fn settle_call(self, sent: bool) {
+        let used = match sent {
+            true => Used { cost: self.most, ..Used::default() },
+            false => Used { failed: 1, ..Used::default() },
+        };
+        self.settle(used);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.over(Used { cut: 1, cost: self.most, ..Used::default() });
+    }
+}
