@@ -25,6 +25,7 @@ pub mod config;
 pub mod skills;
 pub mod security;
 pub mod firewall;
+pub mod tunnel;
 
 use place::Place;
 
@@ -86,6 +87,9 @@ enum Verb {
     /// The appliance's firewall
     #[command(subcommand)]
     Firewall(firewall::FirewallVerb),
+    /// The tunnel to Cloudflare's edge
+    #[command(subcommand)]
+    Tunnel(tunnel::TunnelVerb),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -156,6 +160,7 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Skills(verb) => skills::skills(&verb, place),
         Verb::Security(verb) => security::security(&verb, place),
         Verb::Firewall(verb) => firewall::firewall(&verb, place).map(done),
+        Verb::Tunnel(verb) => tunnel::tunnel(&verb, place),
         Verb::Config(verb) => config::config(&verb, place),
     }
 }
