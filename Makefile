@@ -65,7 +65,8 @@ check: ## Everything that CI runs: lints, dependencies, all tests, third parties
 bench: ## Measure speed and memory, as ratios within one run (BENCH=--full: 100,000 messages)
 	@.ci/needs build
 	@$(MAKE) build
-	OPENCLAW_DIST=$(CURDIR)/$(DIST) cargo run --quiet --profile measure --locked -p openclaw-tests --bin bench -- $(BENCH)
+	cargo build --quiet --profile measure --locked -p openclaw-tests --bins
+	OPENCLAW_DIST=$(CURDIR)/$(DIST) target/measure/bench $(BENCH)
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -21,7 +21,10 @@ fn assemble() -> PathBuf {
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in a folder of the workspace");
     let built = env::current_exe().expect("own path");
-    let built = built.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned();
+    // A test is in target/<profile>/deps, the bench beside the programs.
+    let built = built.parent().expect("a program is in a folder");
+    let built =
+        if built.ends_with("deps") { built.parent().expect("target/<profile>") } else { built }.to_owned();
     // Below /tmp and readable for all: the programs run as another user.
     let to = env::temp_dir().join(format!("openclaw-tests-dist-{}", std::process::id()));
     remove_old();

@@ -13,10 +13,8 @@ use std::{
 const MANY: usize = 16;
 /// After this time without so many it is over. Several group commits fit into it.
 const QUIET: Duration = Duration::from_millis(20);
-/// How long turns wait at most for its end.
+/// How long turns wait at most for its end. Then they run beside what is stored, for as long as they waited at least.
 const LONGEST: Duration = Duration::from_secs(1);
-/// From the beginning of one such wait to the next: between them turns run beside what is stored.
-const AGAIN: Duration = Duration::from_secs(2);
 
 /// Updates that are being stored at this moment.
 #[derive(Debug, Default)]
@@ -24,6 +22,8 @@ pub struct Bursts {
     storing: AtomicUsize,
     /// Beginning of the last burst, and when there were last [`MANY`].
     last: Mutex<Option<(Instant, Instant)>>,
+    /// One looks at the clock for all that wait.
+    looks: tokio::sync::Mutex<()>,
 }
 
 /// One of them.
@@ -37,7 +37,8 @@ impl Bursts {
             let now = Instant::now();
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             *last = match *last {
-                Some((since, _)) if now - since < AGAIN => Some((since, now)),
+                Some((since, seen)) if now <= end(since, seen) => Some((since, now)),
+                Some((since, seen)) if now < end(since, seen) + (end(since, seen) - since) => *last,
                 _ => Some((now, now)),
             };
         }
@@ -46,6 +47,10 @@ impl Bursts {
 
     /// Waits for the end of a burst, at most [`LONGEST`] from its beginning.
     pub async fn over(&self) {
+        if self.left(Instant::now()).is_none() {
+            return;
+        }
+        let _looks = self.looks.lock().await;
         while let Some(left) = self.left(Instant::now()) {
             tokio::time::sleep(left).await;
         }
@@ -53,9 +58,14 @@ impl Bursts {
 
     fn left(&self, now: Instant) -> Option<Duration> {
         let (since, seen) = (*self.last.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let left = (seen + QUIET).min(since + LONGEST).saturating_duration_since(now);
+        let left = end(since, seen).saturating_duration_since(now);
         (!left.is_zero()).then_some(left)
     }
+}
+
+/// When turns go on: `seen` is the last moment with many.
+fn end(since: Instant, seen: Instant) -> Instant {
+    (seen + QUIET).min(since + LONGEST)
 }
 
 impl Drop for Storing<'_> {
@@ -68,7 +78,7 @@ impl Drop for Storing<'_> {
 mod tests {
     use std::time::Instant;
 
-    use super::{AGAIN, Bursts, LONGEST, MANY, QUIET};
+    use super::{Bursts, LONGEST, MANY, QUIET};
 
     #[test]
     fn turns_wait_for_the_end_of_a_burst_but_not_for_ever() {
@@ -80,13 +90,21 @@ mod tests {
         assert!(bursts.left(since).is_some_and(|left| left <= QUIET), "a burst");
         assert_eq!(bursts.left(seen + QUIET), None, "its end");
 
-        // It goes on without end: there is a bound, and a pause until turns wait again.
-        *bursts.last.lock().expect("lock") = Some((since - LONGEST, since));
-        drop((many, bursts.enter()));
-        assert_eq!(bursts.left(Instant::now()), None, "its longest time is over");
-        *bursts.last.lock().expect("lock") = Some((since - AGAIN, since));
+        // It goes on without end: there is a bound, and then as long a pause until turns wait again.
+        let now = Instant::now();
+        let begin = |since: Instant| {
+            *bursts.last.lock().expect("lock") = Some((since, now));
+            drop(bursts.enter());
+            bursts.left(now).is_some()
+        };
+        drop(many);
+        let _many: Vec<_> = (few.len()..MANY).map(|_| bursts.enter()).collect();
+        assert!(begin(now - LONGEST / 2), "within its longest time");
+        assert!(!begin(now - LONGEST - QUIET), "its longest time is over");
+        assert!(begin(now - 2 * LONGEST), "after the pause");
+        // One that was short is followed by a short pause.
+        *bursts.last.lock().expect("lock") = Some((now - 4 * QUIET, now - 3 * QUIET));
         drop(bursts.enter());
-        assert!(bursts.left(since).is_some(), "after the pause");
-        drop(few);
+        assert!(bursts.left(now).is_some(), "the next one");
     }
 }
