@@ -155,7 +155,7 @@ fn registration() -> Point {
 fn ready(address: SocketAddr) -> anyhow::Result<u32> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /ready HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    stream.write_all(format!("GET /ready HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
     let mut text = String::new();
     stream.take(MOST).read_to_string(&mut text)?;
     let (_, body) = text.split_once("\r\n\r\n").context("read its answer")?;
