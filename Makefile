@@ -30,7 +30,7 @@ release: export CARGO_INCREMENTAL = 0
 
 step = @printf '\n==> %s\n' "$(1)"
 
-.PHONY: help run test check bench fmt lint build reproduce clean release deny advisories fuzz peers
+.PHONY: help run test check bench fmt lint build reproduce clean release deny advisories fuzz peers appliance
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,7 @@ check: ## Everything that CI runs: lints, dependencies, all tests, third parties
 	@$(MAKE) deny
 	@$(MAKE) test
 	@$(MAKE) peers
+	@$(MAKE) appliance
 	@$(MAKE) fuzz
 	@$(MAKE) advisories
 
@@ -111,6 +112,12 @@ peers: ## Third parties: Bot API schema, other bot libraries, model SDKs and moc
 	$(call step,third parties)
 	tests/peers/install
 	cargo test --workspace --locked --test peers
+
+appliance: ## Units, firewall and tunnel of the appliance, and a boot in a container (as root)
+	@.ci/needs appliance
+	$(call step,the appliance)
+	@if [ "$$(id -u)" -eq 0 ]; then tests/appliance/root; else echo "NOT CHECKED: units, firewall and boot need root"; fi
+	cargo test --workspace --locked --test appliance -- --nocapture $(AS_ROOT)
 
 fuzz: ## Fuzz each parser briefly
 	@.ci/needs fuzz

@@ -1,6 +1,11 @@
 //! `gateway/appliance.toml`, read once. No port, path or range is written a second time anywhere.
 
-use std::{net::SocketAddr, path::PathBuf, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::LazyLock,
+};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -27,6 +32,24 @@ pub struct Facts {
     pub state: State,
     /// Socket paths under systemd.
     pub unix: Unix,
+    /// Where the appliance has what.
+    pub install: Install,
+    /// The appliance's users.
+    pub users: Users,
+    /// The way in for the operator.
+    pub vpn: Vpn,
+    /// The operator's page.
+    pub admin: Port,
+    /// The operator's shell.
+    pub ssh: Port,
+    /// The way in for Telegram.
+    pub tunnel: Tunnel,
+    /// Who is asked for names.
+    pub dns: Dns,
+    /// The way in for Telegram without a tunnel.
+    pub direct: Direct,
+    /// What the firewall knows besides.
+    pub firewall: Firewall,
 }
 
 /// What we know of Telegram.
@@ -95,6 +118,8 @@ pub struct State {
     pub ledger: PathBuf,
     /// The folder of egress's store of approved manifests.
     pub approved: PathBuf,
+    /// The drill's folder, in the appliance.
+    pub drill: PathBuf,
 }
 
 /// Socket paths under systemd.
@@ -107,6 +132,120 @@ pub struct Unix {
     pub egress_for_runner: PathBuf,
     /// gateway → runner.
     pub runner_for_gateway: PathBuf,
+    /// tunnel → gateway.
+    pub webhook_for_tunnel: PathBuf,
+}
+
+/// Where the appliance has what.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Install {
+    /// The folder of the programs.
+    pub programs: PathBuf,
+    /// The folder of the bundled skills.
+    pub skills: PathBuf,
+    /// The state folder.
+    pub state: PathBuf,
+    /// The home of skills.
+    pub files: PathBuf,
+}
+
+/// The appliance's users, one for each process.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Users {
+    /// Of the gateway.
+    pub gateway: String,
+    /// Of egress.
+    pub egress: String,
+    /// Of the runner and its jails.
+    pub runner: String,
+    /// Of the tunnel.
+    pub tunnel: String,
+    /// The group that may read the configuration.
+    pub readers: String,
+}
+
+/// The VPN.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vpn {
+    /// WireGuard's interface.
+    pub interface: String,
+    /// Its UDP port.
+    pub port: u16,
+    /// Its network.
+    pub network: IpNet,
+    /// This machine's address in it.
+    pub address: IpAddr,
+    /// Tailscale's interface.
+    pub tailscale: String,
+    /// Tailscale's addresses.
+    pub tailscale_network: IpNet,
+}
+
+/// Something that listens on the VPN's address.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// Its TCP port.
+    pub port: u16,
+}
+
+/// The tunnel.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    /// TCP ports of Cloudflare's edge.
+    pub edge_ports: Vec<u16>,
+    /// Where its metrics are.
+    pub metrics: SocketAddr,
+}
+
+/// Who is asked for names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dns {
+    /// The resolver on this machine.
+    pub stub: IpAddr,
+    /// The user that it runs as.
+    pub user: String,
+}
+
+/// The way in without a tunnel.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Direct {
+    /// Where Telegram delivers, TCP.
+    pub port: u16,
+    /// Where an ACME challenge is answered, TCP.
+    pub challenge: u16,
+}
+
+/// What the firewall knows besides.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Firewall {
+    /// IPv4 addresses that are nobody's public server.
+    pub not_public: Vec<IpNet>,
+    /// The only public part of IPv6.
+    pub public6: IpNet,
+    /// What is not public in it.
+    pub not_public6: Vec<IpNet>,
+    /// Users of the system and where they may go.
+    pub system: BTreeMap<String, Ports>,
+}
+
+/// Ports that a user may reach.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ports {
+    /// By TCP.
+    #[serde(default)]
+    pub tcp: Vec<u16>,
+    /// By UDP.
+    #[serde(default)]
+    pub udp: Vec<u16>,
 }
 
 #[cfg(test)]
@@ -115,5 +254,7 @@ mod tests {
     fn the_embedded_facts_parse() {
         assert_eq!(super::FACTS.telegram.ranges.len(), 2);
         assert!(super::FACTS.webhook.listen.ip().is_loopback());
+        assert!(super::FACTS.vpn.network.contains(&super::FACTS.vpn.address));
+        assert!(super::FACTS.tunnel.metrics.ip().is_loopback());
     }
 }

@@ -24,6 +24,8 @@ pub mod doctor;
 pub mod config;
 pub mod skills;
 pub mod security;
+pub mod firewall;
+pub mod tunnel;
 
 use place::Place;
 
@@ -82,6 +84,12 @@ enum Verb {
     /// Attack the jails of this machine, to see that they hold
     #[command(subcommand)]
     Security(security::SecurityVerb),
+    /// The appliance's firewall
+    #[command(subcommand)]
+    Firewall(firewall::FirewallVerb),
+    /// The tunnel to Cloudflare's edge
+    #[command(subcommand)]
+    Tunnel(tunnel::TunnelVerb),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -151,6 +159,8 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Doctor(args) => doctor::doctor(place, args.json),
         Verb::Skills(verb) => skills::skills(&verb, place),
         Verb::Security(verb) => security::security(&verb, place),
+        Verb::Firewall(verb) => firewall::firewall(&verb, place).map(done),
+        Verb::Tunnel(verb) => tunnel::tunnel(&verb, place),
         Verb::Config(verb) => config::config(&verb, place),
     }
 }

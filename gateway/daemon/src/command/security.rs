@@ -1,7 +1,13 @@
 //! `openclaw security drill`: has this machine's jails attacked by `openclaw-runner --drill`, prints what came of it, and tells
 //! the gateway, which turns skills off when something got through.
 
-use std::{fs::File, io::Read, os::unix::fs::MetadataExt, process::ExitCode};
+use std::{
+    fs::File,
+    io::Read,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -16,6 +22,7 @@ use openclaw_wire::{
 use super::{
     fault,
     place::Place,
+    run::account::Account,
     socket::{Socket, block_on},
     status::table,
     terminal::clean,
@@ -29,18 +36,27 @@ pub enum SecurityVerb {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Hold none: tell the gateway what this report says, which `openclaw-drill.service` wrote
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
     },
 }
 
 /// Carries it out.
 pub fn security(verb: &SecurityVerb, place: &Place) -> anyhow::Result<ExitCode> {
     match verb {
-        SecurityVerb::Drill { json } => drill(*json, place),
+        SecurityVerb::Drill { json, report } => drill(*json, report.as_deref(), place),
     }
 }
 
-fn drill(json: bool, place: &Place) -> anyhow::Result<ExitCode> {
-    let drill = hold(place)?;
+fn drill(json: bool, report: Option<&Path>, place: &Place) -> anyhow::Result<ExitCode> {
+    let drill = match report {
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Ok(serde_json::from_str(&text)?))
+            .with_context(|| format!("read the report {}", file.display()))?,
+        None => hold(place)?,
+    };
     let failed = drill.failed();
     match json {
         true => println!("{}", serde_json::to_string(&drill).context("encode")?),
@@ -62,13 +78,23 @@ fn hold(place: &Place) -> anyhow::Result<Drill> {
     let program = std::env::current_exe().context("find this program's own file")?;
     let program = program.with_file_name(&FACTS.programs.runner);
     let owner = std::fs::metadata(&place.state).ok().filter(|_| rustix::process::geteuid().is_root());
-    let identity = owner.map(|data| Identity { uid: data.uid(), gid: data.gid() });
+    let mut start = Start::new(&program).arg("--drill");
+    let identity = match owner {
+        // In the appliance the state is root's; the runner has a user of its own, and a folder on a disk for this.
+        Some(data) if data.uid() == 0 => match Account::find(&FACTS.users.runner) {
+            Ok(account) => {
+                start = start.env("TMPDIR", place.state.join(&FACTS.state.drill).to_string_lossy());
+                Some(Identity { uid: account.uid, gid: account.gid })
+            }
+            Err(_) => None,
+        },
+        owner => owner.map(|data| Identity { uid: data.uid(), gid: data.gid() }),
+    };
     let (read, write) = std::io::pipe().context("make a pipe")?;
-    let mut child = Start::new(&program)
-        .arg("--drill")
+    let mut child = start
         .standard(0, File::open("/dev/null")?.into())
         .standard(1, write.into())
-        .identity(identity.filter(|identity| identity.uid != 0))
+        .identity(identity)
         .spawn()
         .with_context(|| format!("start {}", program.display()))?;
     let mut text = String::new();
