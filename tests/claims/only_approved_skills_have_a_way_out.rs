@@ -118,9 +118,28 @@ fn a_way_out_ends_with_its_call() {
     broker.approve("weather");
     let (said, closed) = broker.ok("weather", json!({ "act": "fetch", "url": "https://api.internal/" }));
     assert_eq!((&said["status"], closed.requests), (&json!(200), 1));
+
+    // A skill that fetches on and on, until its way ends under it.
+    broker.open("on", "weather", &broker.digest("weather"), &[]);
+    let on = json!({ "act": "fetch on and on", "url": "https://api.internal/" });
+    let outcome = std::thread::scope(|scope| {
+        let running = scope.spawn(|| broker.run("on", "weather", &on));
+        while far.seen().len() < 5 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let closed = broker.close("on");
+        let seen = far.seen().len();
+        assert!(closed.requests >= 4, "{closed:?}");
+        let outcome = running.join().expect("ran");
+        assert!(far.seen().len() <= seen + 1, "one may have been on its way");
+        outcome
+    });
+    assert!(matches!(outcome, Outcome::Output(_)), "it went on until it saw an error: {outcome:?}");
+    let before = far.seen().len();
+
     // Not registered: the runner is refused, and the skill does not start.
     let outcome = broker.run("late", "weather", &json!({ "act": "fetch", "url": "https://api.internal/" }));
     let Outcome::Failed { reason: Failure::Refused, detail } = outcome else { panic!("{outcome:?}") };
     assert!(detail.contains("no way out is registered"), "{detail}");
-    assert_eq!(far.seen().len(), 1);
+    assert_eq!(far.seen().len(), before);
 }

@@ -246,6 +246,20 @@ fn arguments_open_public_hosts_only() {
     assert_eq!(said["status"], 200, "the declared one is reached by its own entry");
 }
 
+/// A denial reaches a skill that is still sending: it comes before the body has been read.
+#[test]
+fn an_early_answer_is_heard_by_who_still_sends() {
+    let (broker, far) = world("");
+    let large = "x".repeat(700_000);
+    let post =
+        json!({ "act": "fetch", "url": "https://api.internal/admin", "method": "POST", "body": large });
+    for _ in 0..5 {
+        let (said, _) = broker.ok("weather", post.clone());
+        assert_eq!(said["status"], 403, "{said}");
+    }
+    assert_eq!(far.seen().len(), 0);
+}
+
 /// A request with a price stops at its skill's limit, before it is sent; without the price nothing stops it. What the far end
 /// refuses costs nothing, and the chat and the skill that paid stand in the ledger.
 #[test]

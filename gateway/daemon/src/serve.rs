@@ -45,7 +45,7 @@ use crate::{
 /// the next start: it is in the inbox or the outbox.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often free memory goes back to the kernel.
-const GIVE_BACK: Duration = Duration::from_secs(30);
+const GIVE_BACK: Duration = Duration::from_secs(10);
 /// Events of the outbox that may wait; more are only logged.
 const EVENTS: usize = 256;
 /// Two workers keep `/stop` answering while one of them is busy with a long text.

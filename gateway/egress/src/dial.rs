@@ -27,8 +27,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(300);
 /// Longest exchange, so that no server can hold a connection for good by a byte now and then (incident 129).
 const WHOLE: Duration = Duration::from_secs(1800);
-/// Idle connections are closed before far ends do it: a request into a closing connection fails.
-const IDLE: Duration = Duration::from_secs(50);
+/// Idle connections are closed before far ends do it: a request into a closing connection fails. The pool looks every so
+/// often, so that it takes up to twice as long.
+const IDLE: Duration = Duration::from_secs(30);
 /// Asks a silent HTTP/2 connection whether it is still there, so that a changed network shows at once and not after
 /// [`SILENCE`]; for HTTP/1.1 the client's TCP keep-alive (15 s) does it.
 const PING: Duration = Duration::from_secs(20);

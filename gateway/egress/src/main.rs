@@ -63,7 +63,7 @@ use crate::{
 /// How long requests under way may still take after a stop was asked; systemd kills after 90 s.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often free memory goes back to the kernel.
-const GIVE_BACK: Duration = Duration::from_secs(30);
+const GIVE_BACK: Duration = Duration::from_secs(10);
 /// Threads that wait for the system's resolver; everything else is one thread.
 const RESOLVERS: usize = 4;
 

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
+    openclaw_confine::memory::be_thrifty();
     let mut inherited = Inherited::take().context("take the inherited descriptors")?;
     let settings = Settings::read(std::env::args_os().skip(1))?;
     openclaw_log::start(&settings.log, env!("CARGO_CRATE_NAME"));
@@ -67,6 +68,8 @@ fn run() -> anyhow::Result<()> {
     let limits = limits(&groups);
     let jailer = Jailer::new(open_jail()?, groups.ok());
     let skills = Skills::load(settings);
+    // Whole programs were read for their digests.
+    openclaw_confine::memory::give_back();
     let required = skills.required();
 
     let mut report = enforce(&Profile {

@@ -1,7 +1,7 @@
 //! Identifiers. Each is its own type, parsed at the edge; a blank or odd one is an error, never a wildcard
 //! (incidents 72, 122).
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,14 +13,15 @@ pub struct IdError {
     text: String,
 }
 
-fn parse(what: &'static str, text: &str) -> Result<String, IdError> {
+fn parse(what: &'static str, text: &str) -> Result<Arc<str>, IdError> {
     let good = !text.is_empty()
         && text.len() <= 64
         && !text.starts_with('-')
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if good { Ok(text.to_owned()) } else { Err(IdError { what, text: text.chars().take(80).collect() }) }
+    if good { Ok(text.into()) } else { Err(IdError { what, text: text.chars().take(80).collect() }) }
 }
 
+/// Copies share the text: each message carries several.
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
@@ -28,7 +29,7 @@ macro_rules! name_type {
         #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(try_from = "String", into = "String")]
         #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[a-z0-9][a-z0-9-]{0,63}$")))]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The text, known to be `[a-z0-9][a-z0-9-]{0,63}`.
@@ -53,7 +54,7 @@ macro_rules! name_type {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.0.as_ref().to_owned()
             }
         }
 

@@ -38,6 +38,7 @@ fn act(arguments: &Value) -> Value {
     let word = |name: &str| arguments[name].as_str().unwrap_or_default();
     match word("act") {
         "fetch" => told(fetch(arguments)),
+        "fetch on and on" => told(fetch_on(arguments)),
         "proxy" => told(proxy(word("bytes").as_bytes())),
         "connect" => {
             told(TcpStream::connect_timeout(&address(word("to")), PATIENCE).map(|_| json!("connected")))
@@ -49,6 +50,17 @@ fn act(arguments: &Value) -> Value {
         "many" => told(many(arguments)),
         other => json!({ "error": format!("the prober knows no {other:?}") }),
     }
+}
+
+/// Fetches until that fails.
+fn fetch_on(arguments: &Value) -> io::Result<Value> {
+    for count in 0.. {
+        if fetch(arguments).is_err() {
+            return Ok(json!(count));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    unreachable!("it counts for ever")
 }
 
 fn told(result: io::Result<Value>) -> Value {

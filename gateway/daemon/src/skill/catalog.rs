@@ -2,7 +2,7 @@
 //! arguments fit its schema. The tools of an MCP server come later, when it has been asked for them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -30,6 +30,8 @@ pub struct Catalog {
 struct Known {
     /// In a fixed order, so that requests to the model are the same each time; no name twice.
     tools: Vec<Found>,
+    /// MCP servers that said what they offer, were it nothing.
+    looked_at: BTreeSet<SkillId>,
     /// Of MCP servers.
     problems: BTreeMap<SkillId, Vec<String>>,
 }
@@ -103,10 +105,10 @@ impl Catalog {
         self.skills.iter().filter(|skill| skill.manifest.as_ref().is_some_and(|manifest| manifest.mcp))
     }
 
-    /// Whether the tools of this server are known.
+    /// Whether it is known what this server offers.
     pub fn looked_at(&self, server: &SkillId) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.tools.iter().any(|found| found.skill.id == *server)
+        known.looked_at.contains(server)
     }
 
     /// Takes what a server offers, in the place of what it offered before. What can't be used becomes a problem.
@@ -125,6 +127,7 @@ impl Catalog {
             (found.served.is_some(), position)
         };
         known.tools.sort_by_key(at);
+        known.looked_at.insert(server.clone());
         known.problems.insert(server.clone(), problems);
     }
 
@@ -132,6 +135,7 @@ impl Catalog {
     pub fn withdraw(&self, server: &SkillId, why: &str) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.tools.retain(|found| found.skill.id != *server);
+        known.looked_at.remove(server);
         known.problems.insert(server.clone(), vec![why.to_owned()]);
     }
 

@@ -16,6 +16,8 @@ const DESCRIPTION: usize = 1024;
 /// Largest schema of a tool, in bytes of JSON, and how deep it may be.
 const SCHEMA: usize = 16 << 10;
 const DEEP: usize = 24;
+/// Most that may have to be looked at to check one value, references followed: a small schema can stand for a huge one.
+const STEPS: usize = 20_000;
 /// Bytes of all descriptions and schemas of a server: each request to a model carries them.
 const ALL: usize = 64 << 10;
 
@@ -88,6 +90,7 @@ fn schema(offered: &Value) -> Result<Value, String> {
         return Err(format!("its schema has more than {SCHEMA} bytes"));
     }
     let mut schema = cleaned(offered, 0)?;
+    unfolds(&schema, &schema, 0, &mut 0)?;
     if let Some(object) = schema.as_object_mut() {
         object.entry("type").or_insert("object".into());
     }
@@ -116,6 +119,32 @@ fn cleaned(value: &Value, depth: usize) -> Result<Value, String> {
         }
         other => other.clone(),
     })
+}
+
+/// Follows a schema through its references, as checking a value would. One that refers to itself has no end.
+fn unfolds(root: &Value, value: &Value, depth: usize, steps: &mut usize) -> Result<(), String> {
+    *steps += 1;
+    if *steps > STEPS || depth > 4 * DEEP {
+        return Err("its schema refers to itself, or unfolds into too much".into());
+    }
+    match value {
+        Value::Array(all) => all.iter().try_for_each(|each| unfolds(root, each, depth + 1, steps)),
+        Value::Object(all) => all.iter().try_for_each(|(key, value)| match (key.as_str(), value) {
+            ("$ref", Value::String(to)) => {
+                let found = to.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+                let found = found
+                    .ok_or_else(|| format!("its schema refers to {:?}, which is not in it", shown(to)))?;
+                unfolds(root, found, depth + 1, steps)
+            }
+            ("$dynamicRef" | "$recursiveRef", Value::String(_)) => Err(format!("its schema uses {key}")),
+            // It would change what references below it mean.
+            ("$id", Value::String(_)) if depth > 0 => {
+                Err("its schema has others of their own name in it".into())
+            }
+            _ => unfolds(root, value, depth + 1, steps),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn shown(name: &str) -> String {
@@ -168,6 +197,39 @@ mod tests {
         assert_eq!(other.role("any"), Role::Control);
         assert_eq!(other.arguments, json!({ "type": "object" }));
         assert_eq!(problems, ["its skill.toml names the tool \"gone\", which its server does not offer"]);
+    }
+
+    /// Some lines of schema can stand for more than could ever be checked.
+    #[test]
+    fn a_schema_that_unfolds_without_end_is_left_out() {
+        let both = |name: usize| json!({ "anyOf": [{ "$ref": format!("#/$defs/d{name}") }, { "$ref": format!("#/$defs/d{name}") }] });
+        let folded = |levels: usize| {
+            let mut defs: serde_json::Map<String, Value> =
+                (0..levels).map(|level| (format!("d{level}"), both(level + 1))).collect();
+            defs.insert(format!("d{levels}"), json!({ "required": ["never"] }));
+            json!({ "type": "object", "$ref": "#/$defs/d0", "$defs": defs })
+        };
+        let own = json!({ "type": "object", "properties": { "a": { "$ref": "#" } } });
+        let far = json!({ "type": "object", "properties": { "a": { "$ref": "https://example.com/s" } } });
+        let named = json!({ "type": "object", "$ref": "#/$defs/d0", "$defs": { "d0": { "$id": "x", "$ref": "#/$defs/d1" } } });
+        let dynamic = json!({ "type": "object", "$dynamicRef": "#x" });
+        let (good, problems) = tools(
+            &skill(""),
+            &[
+                offered("few", "", folded(5)),
+                offered("many", "", folded(40)),
+                offered("own", "", own),
+                offered("far", "", far),
+                offered("named", "", named),
+                offered("dynamic", "", dynamic),
+            ],
+        );
+        assert_eq!(
+            (good.len(), good[0].1.name.as_str()),
+            (1, "few"),
+            "references as such are good: {problems:?}"
+        );
+        assert_eq!(problems.len(), 5, "{problems:?}");
     }
 
     /// Descriptions and schemas are a stranger's text.

@@ -134,13 +134,17 @@ impl Engine {
             if let Ok(status) = self.executor.status().await
                 && status.skills_off != told
             {
-                if let Some(why) = &status.skills_off {
-                    warn!(why, "skills are off");
-                    if let Err(error) = self.tell_owners(&format!("Skills are off: {why}.")).await {
-                        warn!(%error, "could not tell the owner");
+                let heard = match &status.skills_off {
+                    None => Ok(()),
+                    Some(why) => {
+                        warn!(why, "skills are off");
+                        self.tell_owners(&format!("Skills are off: {why}.")).await
                     }
+                };
+                match heard {
+                    Ok(()) => told = status.skills_off,
+                    Err(error) => warn!(%error, "could not tell the owner; trying again"),
                 }
-                told = status.skills_off;
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}

@@ -104,7 +104,8 @@ impl Near {
         skill.set_nodelay(true)?;
         skill.set_nonblocking(true)?;
         egress.set_nonblocking(true)?;
-        Ok(Connection { skill, egress, out: Flow::default(), back: Flow::default() })
+        let out = Flow { drains: true, ..Flow::default() };
+        Ok(Connection { skill, egress, out, back: Flow::default() })
     }
 }
 
@@ -130,7 +131,8 @@ impl Connection {
     /// Moves what can be moved; `false` when both directions have ended.
     fn advance(&mut self) -> io::Result<bool> {
         if self.out.advance(&mut &self.skill, &mut &self.egress)? {
-            self.egress.shutdown(Shutdown::Write)?;
+            // Egress may have closed it before.
+            let _gone = self.egress.shutdown(Shutdown::Write);
         }
         if self.back.advance(&mut &self.egress, &mut &self.skill)? {
             self.skill.shutdown(Shutdown::Write)?;
@@ -146,6 +148,9 @@ struct Flow {
     written: usize,
     last: bool,
     ended: bool,
+    /// When nobody takes it any more it is read and thrown away: an answer that came early must reach who still sends.
+    drains: bool,
+    lost: bool,
 }
 
 impl Flow {
@@ -170,10 +175,16 @@ impl Flow {
                     Err(error) => return Err(error),
                 }
             }
-            if self.writes() {
+            if self.lost {
+                self.buffer.clear();
+            } else if self.writes() {
                 match to.write(&self.buffer[self.written..]) {
                     Ok(length) => self.written += length,
                     Err(error) if passing(&error) => return Ok(false),
+                    Err(error) if self.drains && error.kind() == io::ErrorKind::BrokenPipe => {
+                        self.lost = true;
+                        continue;
+                    }
                     Err(error) => return Err(error),
                 }
                 if self.written < self.buffer.len() {

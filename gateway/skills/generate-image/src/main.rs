@@ -10,7 +10,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use openclaw_skill_kit::{arguments, http};
+use openclaw_skill_kit::{arguments, folder::alone, http};
 use openclaw_wire::runner::Task;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -96,6 +96,7 @@ fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<String, String> {
         _ => return Err("what the service made is no PNG, JPEG or WebP".into()),
     };
     let (new, file) = (folder.join(".new"), format!("{name}.{end}"));
+    let _alone = alone(folder).map_err(|error| format!("wait for others that keep pictures: {error}"))?;
     // What an interrupted call left behind.
     let _absent = fs::remove_file(&new);
     let written =

@@ -7,13 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use openclaw_skill_kit::folder::{NOFOLLOW, alone};
+
 /// Longest title, in characters, and longest note, in bytes.
 const TITLE: usize = 100;
 const NOTE: u64 = 64 << 10;
 /// Most notes.
 const NOTES: usize = 1000;
-/// Linux: a symbolic link at the end of a path is an error (open(2)).
-const O_NOFOLLOW: i32 = 0o400_000;
 
 /// The folder.
 pub struct Folder(PathBuf);
@@ -45,7 +45,7 @@ impl Folder {
         let mut bytes = Vec::new();
         OpenOptions::new()
             .read(true)
-            .custom_flags(O_NOFOLLOW)
+            .custom_flags(NOFOLLOW)
             .open(self.path(title)?)
             .and_then(|file| file.take(NOTE).read_to_end(&mut bytes))
             .map_err(|error| match error.kind() {
@@ -58,6 +58,7 @@ impl Folder {
     /// Writes a note, or adds to it.
     pub fn write(&self, title: &str, text: &str, append: bool) -> Result<String, String> {
         let path = self.path(title)?;
+        let _alone = self.alone()?;
         let there = path.symlink_metadata().is_ok();
         let text = match append && there {
             true => format!("{}\n{text}", self.read(title)?),
@@ -84,11 +85,16 @@ impl Folder {
 
     /// Deletes a note.
     pub fn delete(&self, title: &str) -> Result<String, String> {
+        let _alone = self.alone()?;
         fs::remove_file(self.path(title)?).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => format!("there is no note {title:?}"),
             _ => format!("delete the note {title:?}: {error}"),
         })?;
         Ok(format!("The note {title:?} is deleted."))
+    }
+
+    fn alone(&self) -> Result<fs::File, String> {
+        alone(&self.0).map_err(|error| format!("wait for others that write notes: {error}"))
     }
 
     fn titles(&self) -> Result<Vec<String>, String> {

@@ -3,7 +3,7 @@
 
 use std::{fs::OpenOptions, io::Read, os::unix::fs::OpenOptionsExt, path::Path, process::ExitCode};
 
-use openclaw_skill_kit::{arguments, http};
+use openclaw_skill_kit::{arguments, folder::NOFOLLOW, http};
 use openclaw_wire::runner::Task;
 use serde::Deserialize;
 use url::Url;
@@ -20,8 +20,6 @@ const LARGEST: u64 = 25 << 20;
 const MOST: usize = 1 << 20;
 /// The model at OpenAI; other servers have their own and take the name for it.
 const MODEL: &str = "whisper-1";
-/// Linux: a symbolic link at the end of a path is an error (open(2)).
-const O_NOFOLLOW: i32 = 0o400_000;
 /// What the service takes, by the end of the file's name.
 const KINDS: [(&str, &str); 8] = [
     ("ogg", "audio/ogg"),
@@ -103,7 +101,7 @@ fn sound(folder: &Path, name: &str) -> Result<(Vec<u8>, &'static str), String> {
     };
     let mut bytes = Vec::new();
     let file =
-        OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(folder.join(name)).map_err(failed)?;
+        OpenOptions::new().read(true).custom_flags(NOFOLLOW).open(folder.join(name)).map_err(failed)?;
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
     match bytes.len() as u64 > LARGEST {
         true => Err(format!("{name:?} is larger than {} MiB", LARGEST >> 20)),
