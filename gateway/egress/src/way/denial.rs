@@ -39,7 +39,7 @@ pub enum Why {
     Money(Place, Refusal),
     /// The key that its manifest declares is not there (incident 117).
     NoKey(String),
-    /// That key is a model's or a bot's, for another host.
+    /// That key is a bot's, or a model's for another host, port or path.
     BoundKey(String),
     /// That key cannot be put where the manifest wants it.
     OddKey(String),
@@ -105,7 +105,9 @@ impl Why {
                 format!("add a line {name}=… to {} below the state folder", FACTS.state.keys.display()),
             ),
             Self::BoundKey(name) => (
-                format!("may not have the key {name}: a model or a bot uses it, for another host"),
+                format!(
+                    "may not have the key {name} there: a model uses it for another host, or for this very path, or a bot does"
+                ),
                 "give the skill a key of its own under another name".into(),
             ),
             Self::OddKey(name) => (

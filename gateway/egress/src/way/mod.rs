@@ -36,7 +36,7 @@ use crate::{
     spend::{Ledger, is_chat},
 };
 
-pub use self::{approved::Store, out::Endpoints};
+pub use self::{approved::Store, out::Endpoints, path::is_below};
 use self::{
     call::{Call, Calls},
     denial::Why,
@@ -150,8 +150,12 @@ impl Ways {
                 for grant in &approval.hosts {
                     if let (Some((name, _)), openclaw_wire::skill::Reach::Host(host)) =
                         (&grant.secret, &grant.reach)
-                        && let Err(why) =
-                            Self::may_have(&self.exchange.current.get(), name.as_str(), host.as_str())
+                        && let Err(why) = Self::may_have(
+                            &self.exchange.current.get(),
+                            name.as_str(),
+                            (host.as_str(), grant.port),
+                            None,
+                        )
                     {
                         let denial = why.denial(&approval.skill);
                         return Err(refusal(RefusalKind::NotAllowed, denial.message, denial.mend));
@@ -185,9 +189,10 @@ impl Ways {
         }
     }
 
-    /// INVARIANT: a key that a model or a bot uses goes to the hosts of its row and nowhere else, whatever was approved.
-    fn may_have(live: &Live, name: &str, host: &str) -> Result<(), Why> {
-        match live.table.leaves_to(name, host) {
+    /// INVARIANT: whatever was approved, a bot's key goes with no request of a skill, and a model's only to the host and
+    /// port of its row, never to the path of the model's own calls: those go over the gateway, and are priced.
+    fn may_have(live: &Live, name: &str, to: (&str, u16), path: Option<&str>) -> Result<(), Why> {
+        match live.table.leaves_to(name, to, path) {
             true => Ok(()),
             false => Err(Why::BoundKey(name.to_owned())),
         }

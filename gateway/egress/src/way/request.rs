@@ -153,7 +153,7 @@ fn add_key(
 ) -> Result<(), Failed> {
     let Some((name, placement)) = &grant.secret else { return Ok(()) };
     let name = name.as_str();
-    Ways::may_have(live, name, &place.host).map_err(Failed::Denied)?;
+    Ways::may_have(live, name, (&place.host, place.port), Some(url.path())).map_err(Failed::Denied)?;
     let key = live.keys.find(name).ok_or_else(|| Failed::Denied(Why::NoKey(name.to_owned())))?;
     let odd = || Failed::Denied(Why::OddKey(name.to_owned()));
     let (header, value) = match placement {
