@@ -131,6 +131,8 @@ impl Ways {
 
 impl Ways {
     /// Reserves what a request or a tunnel to a place costs, if the operator gave its host a price.
+        // The reason phrase is in there: words of the far end's in which nobody looks for keys.
+        head.extensions.clear();
     pub async fn admit(
         &self,
         call: &Call,
