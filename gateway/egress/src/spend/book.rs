@@ -329,16 +329,20 @@ impl Book {
         SPANS.iter().filter_map(|span| self.state(&Whose::All, *span)).collect()
     }
 
-    /// Raises a cap by a step, if it still stands as the owner saw it. `Ok(false)` when there is nothing to do.
-    pub fn raise(&mut self, wish: &Raise) -> Result<bool, Refusal> {
+    /// Raises a cap by a step, if it still stands as the owner saw it. `None` until a commit has written it; the cap when it
+    /// stands otherwise by now, on the disk.
+    pub fn raise(&mut self, wish: &Raise) -> Result<Option<CapState>, Refusal> {
         let cap = &wish.cap;
         let Some(state) = self.state(&cap.whose, cap.span).filter(|state| state.cap.period == cap.period)
         else {
             let why = format!("there is no limit for {} in {}", cap.whose, crate::refuse::shown(&cap.period));
             return Err(refusal(RefusalKind::BadRequest, why, "its day or month is over"));
         };
-        if state.raised != wish.raised || self.batch.raised.iter().any(|(other, ..)| other == cap) {
-            return Ok(false);
+        if state.raised != wish.raised {
+            return Ok(Some(state));
+        }
+        if self.batch.raised.iter().any(|(other, ..)| other == cap) {
+            return Ok(None);
         }
         let base = self.caps.limit(&cap.whose, cap.span).unwrap_or_default();
         let added = state.limit.minus(base);
@@ -349,8 +353,9 @@ impl Book {
             let mend = "the operator sets it in openclaw.toml: [spend] or [[cap]]";
             return Err(refusal(RefusalKind::CapReached, why, mend));
         }
+        // While a batch with the same is on its way to the disk, the next one writes it again: the same number.
         self.batch.raised.push((cap.clone(), state.raised + 1, added.plus(step)));
-        Ok(true)
+        Ok(None)
     }
 
     /// Alerts on the disk that nobody has seen.
@@ -425,7 +430,7 @@ impl Book {
         if self.tallies.len() >= NAMES && !who.chat.is_empty() && !known() {
             OTHERS.clone_into(&mut who.chat);
         }
-        all
+        who
     }
 
     /// While nothing can be written nobody waits; the writer tries again.

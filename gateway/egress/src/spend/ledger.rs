@@ -75,7 +75,7 @@ struct Shared {
 
 struct Desk {
     book: Book,
-    reports: Vec<oneshot::Sender<Report>>,
+    reports: Vec<oneshot::Sender<Result<Report, Refusal>>>,
     hushed: bool,
     ends: bool,
     ended: bool,
@@ -165,7 +165,7 @@ impl Ledger {
             desk.reports.push(tell);
             self.shared.work.notify_one();
         }
-        told.await.map_err(|_| stopped())
+        told.await.map_err(|_| stopped())?
     }
 
     /// The caps over all, as they stand.
@@ -204,25 +204,26 @@ impl Ledger {
     /// Raises a cap by a step and gives it back as it is on the disk.
     pub async fn raise(&self, wish: &Raise) -> Result<CapState, Refusal> {
         let mut commits = self.shared.commits.subscribe();
-        let wished = {
-            let mut desk = self.shared.desk();
-            commits.borrow_and_update();
-            let wished = desk.book.raise(wish)?;
-            self.shared.work.notify_one();
-            wished
-        };
-        if wished {
+        let mut waited = false;
+        loop {
+            {
+                let mut desk = self.shared.desk();
+                commits.borrow_and_update();
+                if let (true, Some(why)) = (waited, desk.book.broken()) {
+                    return Err(refusal(
+                        RefusalKind::NoLedger,
+                        format!("write down the raised limit: {why}"),
+                        "free space on the disk of the state folder, then press again",
+                    ));
+                }
+                if let Some(state) = desk.book.raise(wish)? {
+                    return Ok(state);
+                }
+                self.shared.work.notify_one();
+            }
+            // It may be that of a batch that was taken before the wish: then the next one carries it.
             commits.changed().await.map_err(|_| stopped())?;
-        }
-        let desk = self.shared.desk();
-        let state = desk.book.state(&wish.cap.whose, wish.cap.span);
-        match (desk.book.broken(), state) {
-            (None, Some(state)) => Ok(state),
-            (why, _) => Err(refusal(
-                RefusalKind::NoLedger,
-                format!("write down the raised limit: {}", why.unwrap_or("it is gone")),
-                "free space on the disk of the state folder, then press again",
-            )),
+            waited = true;
         }
     }
 
@@ -303,7 +304,13 @@ impl Shared {
                 Some(Ok(report)) => {
                     let caps = desk.book.states();
                     for tell in reports {
-                        let _ = tell.send(Report { caps: caps.clone(), ..report.clone() });
+                        let _gone = tell.send(Ok(Report { caps: caps.clone(), ..report.clone() }));
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "read the ledger");
+                    for tell in reports {
+                        let _gone = tell.send(Err(unread(&error)));
                     }
                 }
                 Some(Err(error)) => tracing::error!(%error, "read the ledger"),
@@ -346,6 +353,28 @@ impl Reservation {
         let used = Used { calls: 1, ..used };
         if used.cost > self.most {
             tracing::warn!(cost = %used.cost, most = %self.most, model = self.who.model, "a call cost more than it could");
+/// Free only on purpose.
+fn no_price(host: &str, path: &str) -> Refusal {
+    let place = shown(path);
+    let mend = format!(
+        "add its price in dollars (0 if it costs nothing) to openclaw.toml and start again:\n\
+         [[price]]\nhost = \"{host}\"\npath = {place}\ncall = "
+    );
+    refusal(
+        RefusalKind::NotPriced,
+        format!("the price of a request with a key to {host} at {place} is not known"),
+        mend,
+    )
+}
+
+fn unread(error: &rusqlite::Error) -> Refusal {
+    refusal(
+        RefusalKind::NoLedger,
+        format!("read what was spent: {error}"),
+        "ask again; `openclaw doctor` looks at the disk",
+    )
+}
+
         }
         let mut desk = self.ledger.shared.desk();
         let first = desk.book.waiting() == 0;
@@ -373,3 +402,6 @@ impl Drop for Reservation {
         self.over(Used { cut: 1, cost: self.most, ..Used::default() });
     }
 }
+
+#[cfg(test)]
+mod tests;
