@@ -26,7 +26,7 @@ use super::{
     slots::{Account, Slots},
     store::Store,
 };
-use crate::refuse::refusal;
+use crate::refuse::{refusal, shown};
 
 /// How long what is over waits for company on its way to the disk. A crash loses none of it: it stands in the slots.
 const TOGETHER: Duration = Duration::from_secs(1);
@@ -60,6 +60,25 @@ pub enum LedgerError {
 #[derive(Clone)]
 pub struct Ledger {
     shared: Arc<Shared>,
+}
+
+/// What a skill asks of whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Name of the key that goes with it; empty for none.
+    pub key: &'a str,
+    /// The chat; empty for none.
+    pub chat: &'a str,
+    /// The skill.
+    pub skill: &'a str,
+    /// Where to.
+    pub host: &'a str,
+    /// The path there.
+    pub path: &'a str,
+    /// Bytes that it sends at most.
+    pub sent: u64,
+    /// The host is the operator's own.
+    pub private: bool,
 }
 
 struct Shared {
@@ -136,20 +155,25 @@ impl Ledger {
         }
     }
 
-    /// Reserves the price of a skill's request to a host, on the account of the skill, its chat and the key that goes with
-    /// it. `None`: the host has no `[[price]]` and costs nothing. To be settled with [`Reservation::settle_call`] when the
-    /// request is over; dropped, it counts.
-    pub async fn admit_call(
-        &self,
-        key: &str,
-        chat: &str,
-        skill: &str,
-        host: &str,
-    ) -> Result<Option<Reservation>, Refusal> {
-        let Some(tariff) = self.shared.prices.of_host(host) else { return Ok(None) };
-        let most = tariff.cost(self.today(), &Amounts::default());
+    /// Reserves the price of a skill's request, on the account of the skill, its chat and the key that goes with it.
+    /// `None`: it has no `[[price]]` and costs nothing; with a key it must have one, but at the operator's own servers. To
+    /// be settled with [`Reservation::settle_call`] when the request is over; dropped, it counts.
+    pub async fn admit_call(&self, asked: Asked<'_>) -> Result<Option<Reservation>, Refusal> {
+        let Asked { key, chat, skill, host, path, sent, private } = asked;
+        let Some(tariff) = self.shared.prices.of_request(host, path) else {
+            return match private || key.is_empty() {
+                true => Ok(None),
+                false => Err(no_price(host, path)),
+            };
+        };
+        let most = tariff.cost(self.today(), &Amounts { sent, ..Amounts::default() });
         let [key, model, chat, skill] = [key, host, chat, skill].map(name);
         self.reserve(Account { key, model, chat, skill }, most).await.map(Some)
+    }
+
+    /// Whether any request of a skill to this host costs something.
+    pub fn costs(&self, host: &str) -> bool {
+        self.shared.prices.costs(host)
     }
 
     /// The present day.
@@ -313,7 +337,6 @@ impl Shared {
                         let _gone = tell.send(Err(unread(&error)));
                     }
                 }
-                Some(Err(error)) => tracing::error!(%error, "read the ledger"),
                 None => {}
             }
             if ends {
@@ -328,6 +351,28 @@ impl Shared {
             }
         }
     }
+}
+
+/// Free only on purpose.
+fn no_price(host: &str, path: &str) -> Refusal {
+    let place = shown(path);
+    let mend = format!(
+        "add its price in dollars (0 if it costs nothing) to openclaw.toml and start again:\n\
+         [[price]]\nhost = \"{host}\"\npath = {place}\ncall = "
+    );
+    refusal(
+        RefusalKind::NotPriced,
+        format!("the price of a request with a key to {host} at {place} is not known"),
+        mend,
+    )
+}
+
+fn unread(error: &rusqlite::Error) -> Refusal {
+    refusal(
+        RefusalKind::NoLedger,
+        format!("read what was spent: {error}"),
+        "ask again; `openclaw doctor` looks at the disk",
+    )
 }
 
 fn stopped() -> Refusal {
@@ -353,28 +398,6 @@ impl Reservation {
         let used = Used { calls: 1, ..used };
         if used.cost > self.most {
             tracing::warn!(cost = %used.cost, most = %self.most, model = self.who.model, "a call cost more than it could");
-/// Free only on purpose.
-fn no_price(host: &str, path: &str) -> Refusal {
-    let place = shown(path);
-    let mend = format!(
-        "add its price in dollars (0 if it costs nothing) to openclaw.toml and start again:\n\
-         [[price]]\nhost = \"{host}\"\npath = {place}\ncall = "
-    );
-    refusal(
-        RefusalKind::NotPriced,
-        format!("the price of a request with a key to {host} at {place} is not known"),
-        mend,
-    )
-}
-
-fn unread(error: &rusqlite::Error) -> Refusal {
-    refusal(
-        RefusalKind::NoLedger,
-        format!("read what was spent: {error}"),
-        "ask again; `openclaw doctor` looks at the disk",
-    )
-}
-
         }
         let mut desk = self.ledger.shared.desk();
         let first = desk.book.waiting() == 0;

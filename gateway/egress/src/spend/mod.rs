@@ -31,7 +31,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
 pub use self::{
-    ledger::{Ledger, Reservation},
+    ledger::{Asked, Ledger, Reservation},
     meter::{Charge, Metered},
     prices::Prices,
 };
