@@ -6,11 +6,15 @@ use serde_json::{Value, json};
 
 const KEY: &str = "test-key-not-real-0123456789";
 
-/// Echoes the request, as an error page does.
+/// Echoes the request, as an error page does, and the keys in the reason behind its status too.
 fn echo(seen: &Seen) -> (String, String, Vec<u8>) {
     let text = format!("{}\n{}", seen.head, String::from_utf8_lossy(&seen.body));
     (
-        "200 OK".into(),
+        format!(
+            "200 OK {} {}",
+            seen.header("x-api-key").unwrap_or("-"),
+            seen.header("authorization").unwrap_or("-")
+        ),
         format!("x-echo: {}\r\nx-fine: yes\r\n", seen.header("x-api-key").unwrap_or("none")),
         text.into(),
     )
@@ -59,6 +63,8 @@ fn a_key_is_added_outside_and_masked_on_its_way_back() {
             "" => assert_eq!(seen.line(), value),
             name => assert_eq!(seen.header(name), Some(value.as_str())),
         }
+        let line = said["head"].as_str().and_then(|head| head.lines().next());
+        assert_eq!(line.map(str::trim_end), Some("HTTP/1.1 200 OK"), "the reason is not the far end's");
         let all = said.to_string();
         assert!(!all.contains(KEY) && all.contains(&"*".repeat(KEY.len())), "{all}");
         assert!(!all.contains("x-echo: test-key") && all.contains("x-fine: yes"), "{all}");

@@ -260,7 +260,8 @@ fn an_early_answer_is_heard_by_who_still_sends() {
     assert_eq!(far.seen().len(), 0);
 }
 
-/// A request with a price stops at its skill's limit, before it is sent; without the price nothing stops it. What the far end
+/// A request with a price stops at its skill's limit, before it is sent; at a private endpoint without a price nothing stops
+/// it. What the far end
 /// refuses costs nothing, and the chat and the skill that paid stand in the ledger.
 #[test]
 fn a_priced_request_stops_at_the_skills_limit() {
@@ -306,4 +307,63 @@ fn a_priced_request_stops_at_the_skills_limit() {
         (&json!(3), &json!(1), &json!("0.20")),
         "{report}"
     );
+}
+
+/// A request with a key of the operator to a public host is sent only if its price is known: nothing is free by mistake. Zero
+/// is free on purpose, and without a key nobody is billed.
+#[test]
+fn a_request_with_a_key_needs_a_price() {
+    let host = "nowhere.invalid";
+    let asked = |price: &str, secret: &str| {
+        let hosts = format!("hosts = [{{ host = \"{host}\", paths = [\"/data\"]{secret} }}]");
+        let broker = Setup::new()
+            .config(price)
+            .key("PAID_KEY", "test-key-not-real-77")
+            .skill("weather", &hosts)
+            .start();
+        broker.approve("weather");
+        broker.ok("weather", fetch(&format!("https://{host}/data/x")))
+    };
+    let (key, free) = (", secret = \"PAID_KEY\"", format!("[[price]]\nhost = \"{host}\"\ncall = 0\n"));
+    // There is no such host: what is let through does not find it.
+    for (price, secret) in [("", ""), (free.as_str(), key)] {
+        let (said, closed) = asked(price, secret);
+        assert_eq!((&said["status"], closed.denials.len()), (&json!(502), 0), "{said} {closed:?}");
+    }
+    let elsewhere = format!("[[price]]\nhost = \"{host}\"\npath = \"/other\"\ncall = 0\n");
+    for price in ["", &elsewhere] {
+        let (said, closed) = asked(price, key);
+        assert_eq!(said["status"], 403, "{said}");
+        let denial = &closed.denials[0];
+        assert!(
+            denial.message.contains("the price of a request with a key to nowhere.invalid"),
+            "{denial:?}"
+        );
+        assert!(
+            denial.mend.contains("[[price]]\nhost = \"nowhere.invalid\"\npath = \"/data/x\"\ncall = "),
+            "{denial:?}"
+        );
+    }
+}
+
+/// In a tunnel nobody counts requests, so none opens to a host that costs something.
+#[test]
+fn no_tunnel_opens_to_a_host_with_a_price() {
+    let tunnelled = |config: &str| {
+        let setup = Setup::new();
+        let far = Far::tls(&["localhost"], &setup.authority(), Far::says("here"));
+        let hosts = "hosts = [{ host = \"paid.internal\", tunnel = true }]";
+        let broker = setup.config(config).private("paid", &far).skill("weather", hosts).start();
+        broker.approve("weather");
+        let (said, closed) = broker.call("weather", fetch("https://paid.internal/data"));
+        (said, closed, far.connections())
+    };
+    for free in ["", "[[price]]\nhost = \"paid.internal\"\ncall = 0\n"] {
+        let (said, closed, connections) = tunnelled(free);
+        assert_eq!((closed.denials.len(), connections), (0, 1), "{said} {closed:?}");
+    }
+    let (said, closed, connections) =
+        tunnelled("[[price]]\nhost = \"paid.internal\"\npath = \"/data\"\ncall = 0.1\n");
+    assert_eq!((&said["ok"]["connect"], connections), (&json!(403), 0), "{said}");
+    assert!(closed.denials[0].message.contains("nobody counts the requests in it"), "{closed:?}");
 }

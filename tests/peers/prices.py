@@ -69,9 +69,9 @@ def blocks(host, model):
                     lines.append(f'{name} = "{decimal(at(values[key], above))}"')
             if "web_searches_kcount" in values:
                 lines.append(f'search = "{decimal(at(values["web_searches_kcount"], above) / 1000)}"')
-            if "audio_hours" in values:
-                lines.append(f'audio_minute = "{decimal(at(values["audio_hours"], above) / 60)}"')
-            yield "\n".join(lines)
+            # A row without tokens (sound, pictures) is no price of a model's answer.
+            if "input_mtok" in values:
+                yield "\n".join(lines)
 
 
 def table():

@@ -8,17 +8,17 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use openclaw_confine::locked::Locked;
 use openclaw_wire::{
-    egress::{Refusal, RefusalKind, SetWebhook},
+    egress::{Refusal, RefusalKind},
     id::BotName,
 };
 
 use crate::{
     exchange::Change,
     proxy::{Answer, Egress},
-    refuse::{json, refusal, response, shown},
+    refuse::{json, read, refusal, response, shown},
 };
 
-/// Largest request, in bytes: one key, or one [`SetWebhook`].
+/// Largest request, in bytes: one key, or one `SetWebhook`.
 const MAX_BODY: usize = 4096;
 
 /// The kernel's word for who connected: this user or root. The socket's mode says the same; this is the second lock.
@@ -91,7 +91,7 @@ impl Egress {
                     refusal(RefusalKind::BadRequest, format!("there is no bot {}", shown(bot)), mend)
                 })?;
                 match (verb, how) {
-                    ("set", "") => self.webhook_set(&bot, &wish(body).await?).await,
+                    ("set", "") => self.webhook_set(&bot, &read(body, MAX_BODY).await?).await,
                     ("info", "") => self.webhook_info(&bot).await,
                     ("delete", "") => self.webhook_delete(&bot).await,
                     ("rotate", "" | "now") => {
@@ -111,13 +111,4 @@ async fn whole(body: Incoming) -> Result<Locked, Refusal> {
     let bad = |why: String| refusal(RefusalKind::BadRequest, format!("read the key: {why}"), "send it again");
     let whole = Limited::new(body, MAX_BODY).collect().await.map_err(|error| bad(error.to_string()))?;
     Locked::copy(&whole.to_bytes()).map_err(|full| bad(full.to_string()))
-}
-
-async fn wish(body: Incoming) -> Result<SetWebhook, Refusal> {
-    let bad = |why: String| {
-        refusal(RefusalKind::BadRequest, format!("read what to set: {why}"), "send the JSON of SetWebhook")
-    };
-    let whole =
-        Limited::new(body, MAX_BODY).collect().await.map_err(|error| bad(error.to_string()))?.to_bytes();
-    serde_json::from_slice(&whole).map_err(|error| bad(error.to_string()))
 }

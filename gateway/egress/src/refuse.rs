@@ -1,8 +1,11 @@
-//! Egress's own answers: what it would not or could not do, and what mends it. Never a key, never a URL with one.
+//! Egress's own answers, and the questions in JSON that they are for: what it would not or could not do, and what mends it.
+//! Never a key, never a URL with one.
 
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::Incoming;
 use openclaw_wire::egress::{REFUSED, Refusal, RefusalKind};
+use serde::de::DeserializeOwned;
 
 use crate::proxy::Answer;
 
@@ -42,6 +45,22 @@ pub fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Answe
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// Done, and there is nothing to say.
+pub fn empty() -> Response<Answer> {
+    let mut response = Response::new(Either::Left(Full::default()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// Reads a question in JSON of at most so many bytes.
+pub async fn read<T: DeserializeOwned>(body: Incoming, most: usize) -> Result<T, Refusal> {
+    let bad = |why: String| {
+        refusal(RefusalKind::BadRequest, format!("read what was asked: {why}"), "send its JSON")
+    };
+    let whole = Limited::new(body, most).collect().await.map_err(|error| bad(error.to_string()))?;
+    serde_json::from_slice(&whole.to_bytes()).map_err(|error| bad(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The table: which models and bots there are, where each one's server is, and which key goes there. Built once
-//! from configuration and keys; a key is bound to the scheme, host, port and path of its row.
+//! from configuration and keys; their own calls take a key to the scheme, host, port and path of its row alone. What a
+//! skill may have of it says [`Table::leaves_to`].
+
+mod leaves;
 
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -37,6 +40,8 @@ pub struct ModelRow {
     pub shown: ModelRoute,
     /// Names of the keys that are its own, whether it can be used or not.
     keys: Vec<String>,
+    /// The server's address with the path, whether it can be used or not; none for the rehearsal.
+    own: Option<Url>,
     /// Where its requests go, or why they can't.
     pub call: Result<ModelCall, Refusal>,
 }
@@ -149,15 +154,6 @@ impl Table {
         let models = models.map(|row| format!("model {}", row.shown.name));
         models.chain(bots.map(|row| format!("bot {}", row.shown.name)))
     }
-
-    /// Whether a skill may have a key sent to this host: nobody else uses the key, or a model on that very host does.
-    pub fn leaves_to(&self, key: &str, host: &str) -> bool {
-        let named = |label: &str| {
-            let model = self.models.iter().find(|row| format!("model {}", row.shown.name) == label);
-            model.is_some_and(|row| row.shown.host == host)
-        };
-        self.users_of(key).next().is_none() || self.users_of(key).any(|label| named(&label))
-    }
 }
 
 fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
@@ -176,6 +172,7 @@ fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
         )),
     };
     let host = base.as_ref().and_then(Url::host_str).unwrap_or("offline").to_owned();
+    let own = base.as_ref().map(|base| own_url(base, path));
     // The rehearsal needs no server, so that it has none is no problem.
     let problem = call.as_ref().err().filter(|_| model.api != Api::Rehearsal);
     let shown = ModelRoute {
@@ -187,7 +184,14 @@ fn model_row(model: &Model, keys: &Keys, prices: &Prices) -> ModelRow {
         via: model.via.as_ref().map(exit_name),
         problem: problem.map(spend::problem),
     };
-    ModelRow { shown, keys: model.key.iter().chain(&model.spare_keys).cloned().collect(), call }
+    ModelRow { shown, keys: model.key.iter().chain(&model.spare_keys).cloned().collect(), own, call }
+}
+
+/// The address of a model's calls.
+fn own_url(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
 }
 
 fn model_call(
@@ -211,8 +215,7 @@ fn model_call(
     if let (Some(refusal), true) = (missing, credentials.is_empty()) {
         return Err(refusal);
     }
-    let mut url = base.clone();
-    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    let url = own_url(base, path);
     let bill = Bill::new(prices, model, base, way.reach)?;
     Ok(ModelCall { path, url, way, credentials: credentials.into(), bill })
 }

@@ -230,6 +230,30 @@ pub struct Approved {
     pub revoked: Vec<SkillId>,
 }
 
+/// Whether a skill has a way out in some state of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// In the state that was approved.
+    Approved,
+    /// The operator took it back.
+    Revoked,
+    /// Nobody ever approved it.
+    Unknown,
+}
+
+impl Approved {
+    /// How a skill stands. What the operator approved goes before what was revoked: that was the bundled one.
+    pub fn standing(&self, skill: &SkillId) -> Standing {
+        let is = |each: &Approval| each.skill == *skill;
+        match (self.operator.iter().any(is), self.revoked.contains(skill)) {
+            (true, _) => Standing::Approved,
+            (false, true) => Standing::Revoked,
+            (false, false) if self.bundled.iter().any(is) => Standing::Approved,
+            (false, false) => Standing::Unknown,
+        }
+    }
+}
+
 /// Registers a webhook with the secret that egress holds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SetWebhook {

@@ -19,10 +19,11 @@ use super::{
 };
 use crate::refuse::refusal;
 
-/// Chats, keys and skills that are told apart; those beyond share one name, so that memory stays bounded.
-const NAMES: usize = 4096;
+/// Names that are told apart in a month; chats beyond share one, so that memory and disk stay bounded. Keys and skills are
+/// the operator's, and as many as he made.
+pub const NAMES: usize = 4096;
 /// Their name.
-const OTHERS: &str = "(others)";
+pub const OTHERS: &str = "(others)";
 /// Room that a start keeps below `high`, so that its first call need not wait for the disk.
 pub const FIRST: Usd = Usd::nano(100_000_000);
 /// Calls that cost nothing and wait for a disk that takes nothing; more are not counted.
@@ -179,7 +180,8 @@ impl Book {
             self.batch.roll = Some(today);
             return self.wait();
         }
-        let whose = self.whose(who);
+        let who = self.told_apart(who);
+        let whose = whose(&who);
         for (one, span) in whose.iter().flat_map(|one| SPANS.map(|span| (one, span))) {
             let Some(sums) = self.sums(one, span) else { continue };
             if sums.spent.plus(sums.reserved).plus(most) > sums.limit {
@@ -195,7 +197,7 @@ impl Book {
         }
         let place = self.free.pop().unwrap_or(self.open.len());
         let used = Used { cost: most, ..Used::default() };
-        let record = Record { id: self.next_id, day: self.day.0, who: who.clone(), used, over: false };
+        let record = Record { id: self.next_id, day: self.day.0, who, used, over: false };
         if let Err(error) = self.slots.write(place, &record) {
             self.free.push(place);
             return Decision::Refused(no::ledger(&error.to_string()));
@@ -219,8 +221,12 @@ impl Book {
         let Some((place, Open { record, month })) =
             ticket.place.and_then(|place| Some((place, self.open.get_mut(place)?.take()?)))
         else {
-            let record = Record { id: 0, day: Day::now(self.offset).0, who: who.clone(), used, over: true };
             if self.batch.over.len() < MOST_FREE {
+                let who = self.told_apart(who);
+                for one in whose(&who) {
+                    self.tallies.entry(one).or_default();
+                }
+                let record = Record { id: 0, day: Day::now(self.offset).0, who, used, over: true };
                 self.batch.over.push((None, record));
             }
             return;
@@ -234,7 +240,7 @@ impl Book {
         self.reserved = self.reserved.minus(most);
         self.settled = self.settled.plus(used.cost);
         let here = [record.day() == self.day, month == self.month];
-        for one in self.whose(&record.who) {
+        for one in whose(&record.who) {
             let tally = self.tallies.entry(one.clone()).or_default();
             for at in (0..2).filter(|at| here[*at]) {
                 tally.reserved[at] = tally.reserved[at].minus(most);
@@ -323,16 +329,20 @@ impl Book {
         SPANS.iter().filter_map(|span| self.state(&Whose::All, *span)).collect()
     }
 
-    /// Raises a cap by a step, if it still stands as the owner saw it. `Ok(false)` when there is nothing to do.
-    pub fn raise(&mut self, wish: &Raise) -> Result<bool, Refusal> {
+    /// Raises a cap by a step, if it still stands as the owner saw it. `None` until a commit has written it; the cap when it
+    /// stands otherwise by now, on the disk.
+    pub fn raise(&mut self, wish: &Raise) -> Result<Option<CapState>, Refusal> {
         let cap = &wish.cap;
         let Some(state) = self.state(&cap.whose, cap.span).filter(|state| state.cap.period == cap.period)
         else {
             let why = format!("there is no limit for {} in {}", cap.whose, crate::refuse::shown(&cap.period));
             return Err(refusal(RefusalKind::BadRequest, why, "its day or month is over"));
         };
-        if state.raised != wish.raised || self.batch.raised.iter().any(|(other, ..)| other == cap) {
-            return Ok(false);
+        if state.raised != wish.raised {
+            return Ok(Some(state));
+        }
+        if self.batch.raised.iter().any(|(other, ..)| other == cap) {
+            return Ok(None);
         }
         let base = self.caps.limit(&cap.whose, cap.span).unwrap_or_default();
         let added = state.limit.minus(base);
@@ -343,8 +353,9 @@ impl Book {
             let mend = "the operator sets it in openclaw.toml: [spend] or [[cap]]";
             return Err(refusal(RefusalKind::CapReached, why, mend));
         }
+        // While a batch with the same is on its way to the disk, the next one writes it again: the same number.
         self.batch.raised.push((cap.clone(), state.raised + 1, added.plus(step)));
-        Ok(true)
+        Ok(None)
     }
 
     /// Alerts on the disk that nobody has seen.
@@ -412,18 +423,14 @@ impl Book {
         }
     }
 
-    fn whose(&self, who: &Account) -> Vec<Whose> {
-        let mut all = whose(who);
-        if self.tallies.len() >= NAMES {
-            for one in &mut all {
-                if !self.tallies.contains_key(one)
-                    && let Whose::Key(name) | Whose::Chat(name) | Whose::Skill(name) = one
-                {
-                    OTHERS.clone_into(name);
-                }
-            }
+    /// As it goes into the book and into every record: a gateway that was taken over can name any chat.
+    fn told_apart(&self, who: &Account) -> Account {
+        let mut who = who.clone();
+        let known = || self.tallies.contains_key(&Whose::Chat(who.chat.clone()));
+        if self.tallies.len() >= NAMES && !who.chat.is_empty() && !known() {
+            OTHERS.clone_into(&mut who.chat);
         }
-        all
+        who
     }
 
     /// While nothing can be written nobody waits; the writer tries again.

@@ -2,18 +2,16 @@
 //! more of a cap in, up to a ceiling that nobody can set from here.
 
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use openclaw_wire::{
     egress::{Refusal, RefusalKind},
     spend::ALERTS_WAIT,
 };
-use serde::de::DeserializeOwned;
 
 use super::ledger::Ledger;
 use crate::{
     proxy::Answer,
-    refuse::{json, refusal, shown},
+    refuse::{empty, json, read, refusal, shown},
 };
 
 /// Largest request, in bytes.
@@ -30,11 +28,11 @@ impl Ledger {
                 Ok(json(StatusCode::OK, &alerts))
             }
             ("POST", "/spend/alerts") => {
-                self.seen(read(body).await?);
-                Ok(nothing())
+                self.seen(read(body, MAX_BODY).await?);
+                Ok(empty())
             }
             ("POST", "/spend/raise") => {
-                let state = self.raise(&read(body).await?).await?;
+                let state = self.raise(&read(body, MAX_BODY).await?).await?;
                 tracing::info!(whose = %state.cap.whose, limit = %state.limit, "a spending limit was raised");
                 Ok(json(StatusCode::OK, &state))
             }
@@ -46,18 +44,4 @@ impl Ledger {
 fn unknown(method: &Method, path: &str) -> Refusal {
     let mend = "are both programs of one release?";
     refusal(RefusalKind::NotAllowed, format!("{method} {}: no such question", shown(path)), mend)
-}
-
-fn nothing() -> Response<Answer> {
-    let mut response = Response::new(Answer::Left(Default::default()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-}
-
-async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, Refusal> {
-    let bad = |why: String| {
-        refusal(RefusalKind::BadRequest, format!("read what was asked: {why}"), "send its JSON")
-    };
-    let whole = Limited::new(body, MAX_BODY).collect().await.map_err(|error| bad(error.to_string()))?;
-    serde_json::from_slice(&whole.to_bytes()).map_err(|error| bad(error.to_string()))
 }

@@ -26,7 +26,7 @@ use super::{
     slots::{Account, Slots},
     store::Store,
 };
-use crate::refuse::refusal;
+use crate::refuse::{refusal, shown};
 
 /// How long what is over waits for company on its way to the disk. A crash loses none of it: it stands in the slots.
 const TOGETHER: Duration = Duration::from_secs(1);
@@ -62,6 +62,25 @@ pub struct Ledger {
     shared: Arc<Shared>,
 }
 
+/// What a skill asks of whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Name of the key that goes with it; empty for none.
+    pub key: &'a str,
+    /// The chat; empty for none.
+    pub chat: &'a str,
+    /// The skill.
+    pub skill: &'a str,
+    /// Where to.
+    pub host: &'a str,
+    /// The path there.
+    pub path: &'a str,
+    /// Bytes that it sends at most.
+    pub sent: u64,
+    /// The host is the operator's own.
+    pub private: bool,
+}
+
 struct Shared {
     desk: Mutex<Desk>,
     /// Wakes the writer.
@@ -75,7 +94,7 @@ struct Shared {
 
 struct Desk {
     book: Book,
-    reports: Vec<oneshot::Sender<Report>>,
+    reports: Vec<oneshot::Sender<Result<Report, Refusal>>>,
     hushed: bool,
     ends: bool,
     ended: bool,
@@ -136,20 +155,25 @@ impl Ledger {
         }
     }
 
-    /// Reserves the price of a skill's request to a host, on the account of the skill, its chat and the key that goes with
-    /// it. `None`: the host has no `[[price]]` and costs nothing. To be settled with [`Reservation::settle_call`] when the
-    /// request is over; dropped, it counts.
-    pub async fn admit_call(
-        &self,
-        key: &str,
-        chat: &str,
-        skill: &str,
-        host: &str,
-    ) -> Result<Option<Reservation>, Refusal> {
-        let Some(tariff) = self.shared.prices.of_host(host) else { return Ok(None) };
-        let most = tariff.cost(self.today(), &Amounts::default());
+    /// Reserves the price of a skill's request, on the account of the skill, its chat and the key that goes with it.
+    /// `None`: it has no `[[price]]` and costs nothing; with a key it must have one, but at the operator's own servers. To
+    /// be settled with [`Reservation::settle_call`] when the request is over; dropped, it counts.
+    pub async fn admit_call(&self, asked: Asked<'_>) -> Result<Option<Reservation>, Refusal> {
+        let Asked { key, chat, skill, host, path, sent, private } = asked;
+        let Some(tariff) = self.shared.prices.of_request(host, path) else {
+            return match private || key.is_empty() {
+                true => Ok(None),
+                false => Err(no_price(host, path)),
+            };
+        };
+        let most = tariff.cost(self.today(), &Amounts { sent, ..Amounts::default() });
         let [key, model, chat, skill] = [key, host, chat, skill].map(name);
         self.reserve(Account { key, model, chat, skill }, most).await.map(Some)
+    }
+
+    /// Whether any request of a skill to this host costs something.
+    pub fn costs(&self, host: &str) -> bool {
+        self.shared.prices.costs(host)
     }
 
     /// The present day.
@@ -165,7 +189,7 @@ impl Ledger {
             desk.reports.push(tell);
             self.shared.work.notify_one();
         }
-        told.await.map_err(|_| stopped())
+        told.await.map_err(|_| stopped())?
     }
 
     /// The caps over all, as they stand.
@@ -204,25 +228,26 @@ impl Ledger {
     /// Raises a cap by a step and gives it back as it is on the disk.
     pub async fn raise(&self, wish: &Raise) -> Result<CapState, Refusal> {
         let mut commits = self.shared.commits.subscribe();
-        let wished = {
-            let mut desk = self.shared.desk();
-            commits.borrow_and_update();
-            let wished = desk.book.raise(wish)?;
-            self.shared.work.notify_one();
-            wished
-        };
-        if wished {
+        let mut waited = false;
+        loop {
+            {
+                let mut desk = self.shared.desk();
+                commits.borrow_and_update();
+                if let (true, Some(why)) = (waited, desk.book.broken()) {
+                    return Err(refusal(
+                        RefusalKind::NoLedger,
+                        format!("write down the raised limit: {why}"),
+                        "free space on the disk of the state folder, then press again",
+                    ));
+                }
+                if let Some(state) = desk.book.raise(wish)? {
+                    return Ok(state);
+                }
+                self.shared.work.notify_one();
+            }
+            // It may be that of a batch that was taken before the wish: then the next one carries it.
             commits.changed().await.map_err(|_| stopped())?;
-        }
-        let desk = self.shared.desk();
-        let state = desk.book.state(&wish.cap.whose, wish.cap.span);
-        match (desk.book.broken(), state) {
-            (None, Some(state)) => Ok(state),
-            (why, _) => Err(refusal(
-                RefusalKind::NoLedger,
-                format!("write down the raised limit: {}", why.unwrap_or("it is gone")),
-                "free space on the disk of the state folder, then press again",
-            )),
+            waited = true;
         }
     }
 
@@ -303,10 +328,15 @@ impl Shared {
                 Some(Ok(report)) => {
                     let caps = desk.book.states();
                     for tell in reports {
-                        let _ = tell.send(Report { caps: caps.clone(), ..report.clone() });
+                        let _gone = tell.send(Ok(Report { caps: caps.clone(), ..report.clone() }));
                     }
                 }
-                Some(Err(error)) => tracing::error!(%error, "read the ledger"),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "read the ledger");
+                    for tell in reports {
+                        let _gone = tell.send(Err(unread(&error)));
+                    }
+                }
                 None => {}
             }
             if ends {
@@ -321,6 +351,28 @@ impl Shared {
             }
         }
     }
+}
+
+/// Free only on purpose.
+fn no_price(host: &str, path: &str) -> Refusal {
+    let place = shown(path);
+    let mend = format!(
+        "add its price in dollars (0 if it costs nothing) to openclaw.toml and start again:\n\
+         [[price]]\nhost = \"{host}\"\npath = {place}\ncall = "
+    );
+    refusal(
+        RefusalKind::NotPriced,
+        format!("the price of a request with a key to {host} at {place} is not known"),
+        mend,
+    )
+}
+
+fn unread(error: &rusqlite::Error) -> Refusal {
+    refusal(
+        RefusalKind::NoLedger,
+        format!("read what was spent: {error}"),
+        "ask again; `openclaw doctor` looks at the disk",
+    )
 }
 
 fn stopped() -> Refusal {
@@ -373,3 +425,6 @@ impl Drop for Reservation {
         self.over(Used { cut: 1, cost: self.most, ..Used::default() });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,13 +31,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
 pub use self::{
-    ledger::{Ledger, Reservation},
+    ledger::{Asked, Ledger, Reservation},
     meter::{Charge, Metered},
     prices::Prices,
 };
 use self::{
     prices::Tariff,
-    request::{Bound, Terms},
+    request::{Bound, Limit, Terms},
     slots::Account,
 };
 use crate::{
@@ -62,6 +62,7 @@ pub struct Bill {
     api: Api,
     model: String,
     max_output: u32,
+    limit: Limit,
     /// `None`: nothing.
     tariff: Option<Tariff>,
 }
@@ -74,7 +75,8 @@ impl Bill {
         if tariff.is_none() && !is_private(base, reach) {
             return Err(not_priced(&model.model, host));
         }
-        Ok(Self { api: model.api, model: model.model.clone(), max_output: model.max_output, tariff })
+        let limit = Limit::of(model.api, host);
+        Ok(Self { api: model.api, model: model.model.clone(), max_output: model.max_output, limit, tariff })
     }
 
     /// Finds out what a request can cost at most, and gives its body as it is to be sent. A request with a price is read
@@ -97,6 +99,7 @@ impl Bill {
                     model: &self.model,
                     max_output: self.max_output,
                     vendor: tariff.shipped,
+                    limit: self.limit,
                 };
                 let (body, bound) = request::bound(&terms, proxy::whole(body, masks).await?)?;
                 let input = bound.input.or(tariff.context(day)).unwrap_or(LARGEST_CONTEXT);

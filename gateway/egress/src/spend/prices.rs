@@ -12,8 +12,12 @@ use super::period::Day;
 
 /// The table of this release; its head names source, date and licence.
 const TABLE: &str = include_str!("prices.toml");
+/// What requests of the bundled skills cost; each row names its source.
+const CALLS: &str = include_str!("calls.toml");
 /// Tokens that a price of tokens is for.
 const MILLION: u128 = 1_000_000;
+/// Bytes that a price of what is sent is for.
+const MIB: u128 = 1 << 20;
 
 /// All prices.
 #[derive(Debug)]
@@ -52,10 +56,8 @@ pub struct Amounts {
     pub output: u64,
     /// Searches that the vendor made.
     pub searches: u64,
-    /// Pictures that were made.
-    pub images: u64,
-    /// Seconds of sound.
-    pub audio_seconds: u64,
+    /// Bytes that a skill's request sends.
+    pub sent: u64,
 }
 
 impl Amounts {
@@ -70,9 +72,9 @@ impl Prices {
     /// The table of this release and the operator's own prices.
     pub fn new(config: &Config) -> Self {
         // It is part of the program, and a test reads it: with a table that can't be read everything is unpriced.
-        let table: Result<Config, _> = Config::parse(TABLE, "the table of prices".as_ref());
-        let shipped = table.map(|table| table.price).unwrap_or_default();
-        Self { own: config.price.clone(), shipped }
+        let table = |text| Config::parse(text, "the table of prices".as_ref()).map(|table| table.price);
+        let shipped = [TABLE, CALLS].into_iter().flat_map(|text| table(text).unwrap_or_default());
+        Self { own: config.price.clone(), shipped: shipped.collect() }
     }
 
     /// The prices of a model at a host, if it has any.
@@ -85,9 +87,22 @@ impl Prices {
         self.tariff(fits)
     }
 
-    /// The price of a skill's request to a host, besides what is in it.
-    pub fn of_host(&self, host: &str) -> Option<Tariff> {
-        self.tariff(|price| price.model.is_none() && price.host.as_deref() == Some(host))
+    /// The price of a skill's request to a path of a host.
+    pub fn of_request(&self, host: &str, path: &str) -> Option<Tariff> {
+        let covers = |price: &Price| price.path.as_ref().is_none_or(|prefix| prefix.covers(path));
+        self.tariff(|price| is_of(price, host) && covers(price))
+    }
+
+    /// Whether any request to a host costs something.
+    pub fn costs(&self, host: &str) -> bool {
+        let own = || self.own.iter().filter(|price| is_of(price, host));
+        // One for all paths goes before the whole of what is shipped.
+        let shipped = match own().any(|price| price.path.is_none()) {
+            true => &[],
+            false => self.shipped.as_slice(),
+        };
+        let all = own().chain(shipped.iter().filter(|price| is_of(price, host)));
+        all.into_iter().any(|price| price.call.unwrap_or_default().max(price.sent_mib) > Usd::ZERO)
     }
 
     fn tariff(&self, fits: impl Fn(&&Price) -> bool) -> Option<Tariff> {
@@ -99,10 +114,18 @@ impl Prices {
             from: price.from.as_deref().and_then(Day::parse).unwrap_or_default(),
             price: price.clone(),
         };
-        let mut rows: Vec<Row> = found.iter().filter(fits).map(row).collect();
+        let length = |price: &Price| price.path.as_ref().map_or(0, |path| path.as_str().len());
+        let longest = found.iter().filter(&fits).map(length).max();
+        let fit = found.iter().filter(|price| fits(price) && Some(length(price)) == longest);
+        let mut rows: Vec<Row> = fit.map(row).collect();
         rows.sort_by_key(|row| (row.from, row.price.above));
         (!rows.is_empty()).then(|| Tariff { rows: rows.into(), shipped })
     }
+}
+
+/// For requests of skills to this host.
+fn is_of(price: &Price, host: &str) -> bool {
+    price.model.is_none() && price.host.as_deref() == Some(host)
 }
 
 /// `claude-x-20260131`, `gpt-x-2026-01-31` and `x-latest` are `claude-x`, `gpt-x` and `x`.
@@ -177,13 +200,10 @@ fn cost(price: &Price, used: &Amounts) -> Usd {
     ];
     let product = |(count, price): (u64, Usd)| u128::from(count) * u128::from(price.as_nano());
     let tokens: u128 = tokens.into_iter().map(product).sum();
-    let sound = product((used.audio_seconds, price.audio_minute));
-    // Over one denominator, so that nothing is rounded before the end: millions of tokens, sixtieths of minutes.
-    let parts =
-        tokens.saturating_mul(60).saturating_add(sound.saturating_mul(MILLION)).div_ceil(60 * MILLION);
-    let whole = product((1, price.call))
-        + product((used.searches, price.search))
-        + product((used.images, price.image));
+    let sent = product((used.sent, price.sent_mib));
+    // A row has a price of the one or of the other, so nothing is rounded twice.
+    let parts = tokens.div_ceil(MILLION).saturating_add(sent.div_ceil(MIB));
+    let whole = product((1, price.call.unwrap_or_default())) + product((used.searches, price.search));
     Usd::nano(u64::try_from(parts.saturating_add(whole)).unwrap_or(u64::MAX))
 }
 
@@ -218,7 +238,7 @@ mod tests {
         assert!(prices.of_model("api.openai.com", "gpt-6.2-sol").is_none(), "newer than the table");
         assert!(prices.of_model("api.openai.com", "whisper-1").is_none(), "has no price of tokens");
         for price in &prices.shipped {
-            assert!(price.host.is_some() && price.model.is_some(), "{price:?}");
+            assert!(price.host.is_some(), "{price:?}");
             assert!(price.from.as_deref().is_none_or(|from| Day::parse(from).is_some()), "{price:?}");
         }
     }
@@ -298,7 +318,9 @@ mod tests {
         let prices = prices(
             "[[price]]\nmodel='claude-sonnet-5-5'\ninput=1\noutput=2\ncall='0.01'\n\
              [[price]]\nmodel='claude-sonnet-5-5'\nabove=10\ninput=3\noutput=2\ncache_write_1h=9\n\
-             [[price]]\nhost='search.example'\ncall='0.005'\nimage='0.04'\naudio_minute='0.006'",
+             [[price]]\nhost='search.example'\ncall='0.005'\n\
+             [[price]]\nhost='search.example'\npath='/deep'\ncall='0.02'\nsent_mib='0.5'\n\
+             [[price]]\nhost='free.example'\ncall=0",
         );
         let tariff = prices.of_model("anywhere.example", "claude-sonnet-5-5").expect("priced");
         assert!(!tariff.shipped);
@@ -309,10 +331,63 @@ mod tests {
         assert_eq!(tariff.most(today, 10, 1_000_000, false), usd("2.01001"));
         assert_eq!(tariff.most(today, 1_000_000, 0, false), usd("3"));
         assert_eq!(tariff.most(today, 1_000_000, 0, true), usd("9"));
-        let call = prices.of_host("search.example").expect("priced");
-        let used = Amounts { images: 2, audio_seconds: 90, ..Amounts::default() };
-        assert_eq!(call.cost(today, &used), usd("0.094"));
-        assert!(prices.of_host("other.example").is_none());
+        let call = |path, sent| {
+            let used = Amounts { sent, ..Amounts::default() };
+            prices.of_request("search.example", path).expect("priced").cost(today, &used)
+        };
+        assert_eq!(call("/", 9 << 20), usd("0.005"));
+        assert_eq!(call("/deeper", 0), usd("0.005"));
+        assert_eq!(call("/deep/x", 0), usd("0.02"), "the longest path counts");
+        assert_eq!(call("/deep", (3 << 20) + 1), usd("1.520000477"));
+        assert!(prices.of_request("other.example", "/").is_none());
+        let free = prices.of_request("free.example", "/").expect("on purpose");
+        assert_eq!(free.cost(today, &Amounts::default()), Usd::ZERO);
+        for (host, costs) in [
+            ("search.example", true),
+            ("free.example", false),
+            ("other.example", false),
+            ("api.openai.com", true),
+        ] {
+            assert_eq!(prices.costs(host), costs, "{host}");
+        }
+        let own = super::Prices::new(
+            &Config::parse("[[price]]\nhost='api.openai.com'\ncall=0", "t".as_ref()).expect("good"),
+        );
+        assert!(!own.costs("api.openai.com"), "the operator's goes first");
+    }
+
+    /// What a bundled skill asks with a key of the operator has a price, and what OpenAI bills is not free.
+    #[test]
+    fn requests_of_bundled_skills_that_carry_a_key_have_a_price() {
+        use openclaw_wire::skill::Reach;
+        let (prices, mut found) = (prices(""), Vec::new());
+        let skills = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../skills");
+        for folder in std::fs::read_dir(skills).expect("the skills").flatten() {
+            if !folder.path().join("skill.toml").exists() {
+                continue;
+            }
+            let skill = openclaw_wire::skill::load(&folder.path()).expect("a good skill");
+            for grant in skill.manifest.expect("a manifest").permissions.hosts {
+                let (Reach::Host(host), Some(_)) = (&grant.reach, &grant.secret) else { continue };
+                for path in &grant.paths {
+                    let tariff = prices.of_request(host.as_str(), path.as_str()).expect(host.as_str());
+                    let used = Amounts { sent: 1 << 20, ..Amounts::default() };
+                    let cost = tariff.cost(day("2026-11-22"), &used);
+                    found.push((host.as_str().to_owned(), cost.to_string()));
+                }
+            }
+        }
+        found.sort();
+        let found: Vec<_> = found.iter().map(|(host, cost)| (host.as_str(), cost.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("api.openai.com", "0.146"),
+                ("api.openai.com", "0.33"),
+                ("api.openweathermap.org", "0.00"),
+                ("api.search.brave.com", "0.009")
+            ]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a request can cost at most, read out of its body. Only what is known here to have a bound passes: a field or a
 //! part whose price is not known is refused, not guessed.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, num::NonZeroU64};
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -44,6 +44,36 @@ pub struct Terms<'a> {
     pub max_output: u32,
     /// The host is the vendor's own, so what it understands is known.
     pub vendor: bool,
+    /// The field with which it bounds an answer.
+    pub limit: Limit,
+}
+
+/// The field that bounds an answer. A server may know only one of them, and then the other bounds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `max_tokens`: Anthropic's, and that of most servers with OpenAI's protocol.
+    MaxTokens,
+    /// `max_completion_tokens`: what OpenAI itself demands.
+    MaxCompletionTokens,
+}
+
+impl Limit {
+    /// Of a server with this protocol at this host.
+    pub fn of(api: Api, host: &str) -> Self {
+        let theirs =
+            |domain: &str| host.strip_suffix(domain).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'));
+        match api == Api::Openai && (theirs("openai.com") || theirs("azure.com")) {
+            true => Self::MaxCompletionTokens,
+            false => Self::MaxTokens,
+        }
+    }
+
+    fn field(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -52,8 +82,10 @@ struct Body<'a> {
     #[serde(borrow)]
     model: Cow<'a, str>,
     messages: Vec<Message>,
-    max_tokens: Option<u64>,
-    max_completion_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "number")]
+    max_tokens: Option<NonZeroU64>,
+    #[serde(default, deserialize_with = "number")]
+    max_completion_tokens: Option<NonZeroU64>,
     n: Option<u64>,
     stream: Option<bool>,
     stream_options: Option<Options>,
@@ -110,6 +142,11 @@ struct Body<'a> {
     _logprobs: Option<IgnoredAny>,
     #[serde(rename = "top_logprobs")]
     _top_logprobs: Option<IgnoredAny>,
+}
+
+/// A field that is there is a number: to a server null, and to some zero too, is no bound at all.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NonZeroU64>, D::Error> {
+    NonZeroU64::deserialize(from).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -253,8 +290,18 @@ pub fn bound(terms: &Terms<'_>, body: Bytes) -> Result<(Bytes, Bound), Refusal> 
     // A token is at least one byte of what is sent, for every tokeniser that works on bytes.
     let text = (body.len() as u64).saturating_add(OVERHEAD);
     let input = text.saturating_add(content.pictures.saturating_mul(PICTURE));
-    let said = read.max_tokens.max(read.max_completion_tokens);
-    let each = said.unwrap_or(terms.max_output.into());
+    let (said, other) = match terms.limit {
+        Limit::MaxTokens => (read.max_tokens, read.max_completion_tokens),
+        Limit::MaxCompletionTokens => (read.max_completion_tokens, read.max_tokens),
+    };
+    let field = terms.limit.field();
+    if other.is_some() {
+        return Err(bad(
+            "the server may not know the field that bounds the answer".into(),
+            &format!("use {field}"),
+        ));
+    }
+    let each = said.map_or(terms.max_output.into(), NonZeroU64::get);
     // An escaped letter could hide the word; in a name that we know there is none.
     let cached = memmem::find(&body, b"cache_control").is_some() || memmem::find(&body, b"\\u00").is_some();
     let bound = Bound {
@@ -265,10 +312,6 @@ pub fn bound(terms: &Terms<'_>, body: Bytes) -> Result<(Bytes, Bound), Refusal> 
 
     let mut more = String::new();
     if said.is_none() {
-        let field = match (terms.api, terms.vendor) {
-            (Api::Openai, true) => "max_completion_tokens",
-            _ => "max_tokens",
-        };
         more += &format!("\"{field}\":{},", terms.max_output);
     }
     let told = read.stream_options.and_then(|options| options.include_usage);
@@ -291,10 +334,11 @@ mod tests {
     use openclaw_wire::{config::Api, egress::RefusalKind};
     use serde_json::{Value, json};
 
-    use super::{Bound, OVERHEAD, PICTURE, Terms, bound};
+    use super::{Bound, Limit, OVERHEAD, PICTURE, Terms, bound};
 
     fn ask(api: Api, body: &Value) -> Result<(Value, Bound, u64), (RefusalKind, String)> {
-        let terms = Terms { api, model: "m", max_output: 100, vendor: true };
+        let limit = Limit::of(api, "api.openai.com");
+        let terms = Terms { api, model: "m", max_output: 100, vendor: true, limit };
         let text = body.to_string();
         let length = text.len() as u64;
         let (sent, bound) =
@@ -331,16 +375,55 @@ mod tests {
         assert_eq!(sent["max_completion_tokens"], 100);
         assert_eq!(sent["stream_options"]["include_usage"], true);
         assert_eq!(bound.output, 300);
-        let told = json!({"model": "m", "messages": [], "stream": true, "max_tokens": 7,
+        let told = json!({"model": "m", "messages": [], "stream": true, "max_completion_tokens": 7,
             "stream_options": {"include_usage": false}});
         let (sent, bound, _) = ask(Api::Openai, &told).expect("fine");
         assert_eq!((sent, bound.output), (told, 7));
     }
 
+    /// A parser that takes the last of two would find the null behind the bound; a server that knows one field ignores the
+    /// other.
+    #[test]
+    fn only_a_number_in_the_servers_own_field_bounds_an_answer() {
+        let asked = |host: &str, api, fields: &str| {
+            let limit = Limit::of(api, host);
+            let terms = Terms { api, model: "m", max_output: 100, vendor: false, limit };
+            let body = format!("{{\"model\":\"m\",\"messages\":[]{fields}}}");
+            bound(&terms, body.into()).map(|(sent, bound)| {
+                let sent: Value = serde_json::from_slice(&sent).expect("JSON");
+                (sent["max_tokens"].as_u64(), sent["max_completion_tokens"].as_u64(), bound.output)
+            })
+        };
+        let (one, other) = (",\"max_tokens\":9", ",\"max_completion_tokens\":9");
+        for (host, api, max_tokens) in [
+            ("api.anthropic.com", Api::Anthropic, true),
+            ("box.lan", Api::Openai, true),
+            ("notopenai.com", Api::Openai, true),
+            ("api.openai.com", Api::Openai, false),
+            ("mine.openai.azure.com", Api::Openai, false),
+        ] {
+            let (own, foreign) = if max_tokens { (one, other) } else { (other, one) };
+            let fields =
+                |number| if max_tokens { (Some(number), None, number) } else { (None, Some(number), number) };
+            assert_eq!(asked(host, api, own), Ok(fields(9)), "{host}");
+            assert_eq!(asked(host, api, ""), Ok(fields(100)), "{host}");
+            for bad in [
+                foreign.to_owned(),
+                format!("{own}{foreign}"),
+                own.replace('9', "null"),
+                foreign.replace('9', "null"),
+                own.replace('9', "0"),
+                own.replace('9', "-1"),
+            ] {
+                assert!(asked(host, api, &bad).is_err(), "{host} {bad}");
+            }
+        }
+    }
+
     #[test]
     fn what_could_cost_anything_is_refused() {
         let with = |field: &str, value: Value| {
-            let mut body = json!({"model": "m", "max_tokens": 5, "messages": []});
+            let mut body = json!({"model": "m", "max_completion_tokens": 5, "messages": []});
             body[field] = value;
             body
         };
@@ -367,7 +450,8 @@ mod tests {
             assert!(message.contains(why), "{message}");
         }
         let twice = Bytes::from_static(br#"{"model":"m","max_tokens":1,"max_tokens":9,"messages":[]}"#);
-        let terms = Terms { api: Api::Anthropic, model: "m", max_output: 1, vendor: true };
+        let limit = Limit::MaxTokens;
+        let terms = Terms { api: Api::Anthropic, model: "m", max_output: 1, vendor: true, limit };
         assert_eq!(bound(&terms, twice).expect_err("twice").kind, RefusalKind::BadRequest);
     }
 }

@@ -10,7 +10,7 @@ use openclaw_wire::{
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, params};
 
 use super::{
-    book::{Batch, Begun, FIRST, Loaded},
+    book::{Batch, Begun, FIRST, Loaded, NAMES, OTHERS},
     period::Day,
     slots::{Account, Record},
 };
@@ -260,21 +260,28 @@ fn load(transaction: &Transaction<'_>, day: Day) -> rusqlite::Result<Loaded> {
     let (first, next) = day.month();
     let mut rows = transaction.prepare(
         "SELECT key, chat, skill, model, sum(cost), sum(cost) FILTER (WHERE day = ?3) FROM spent
-         WHERE day >= ?1 AND day < ?2 GROUP BY key, chat, skill, model",
+         WHERE day >= ?1 AND day < ?2 GROUP BY key, chat, skill, model ORDER BY 5 DESC",
     )?;
     let mut rows = rows.query([first.0, next.0, day.0])?;
     while let Some(row) = rows.next()? {
+        // A release that did not bound the names may have left more; the dearest keep theirs.
+        let mut chat: String = row.get(1)?;
+        if loaded.spent.len() >= NAMES
+            && !chat.is_empty()
+            && !loaded.spent.contains_key(&Whose::Chat(chat.clone()))
+        {
+            OTHERS.clone_into(&mut chat);
+        }
         let sums = [nano(row.get::<_, Option<i64>>(5)?.unwrap_or(0)), nano(row.get(4)?)];
         let mut to = |whose| {
             let sum: &mut [Usd; 2] = loaded.spent.entry(whose).or_default();
             *sum = [sum[0].plus(sums[0]), sum[1].plus(sums[1])];
         };
         to(Whose::All);
-        let names: [String; 4] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
-        if names[3].is_empty() {
+        let [key, skill, model]: [String; 3] = [row.get(0)?, row.get(2)?, row.get(3)?];
+        if model.is_empty() {
             loaded.unknown = [loaded.unknown[0].plus(sums[0]), loaded.unknown[1].plus(sums[1])];
         }
-        let [key, chat, skill, _] = names;
         for (name, whose) in
             [(key, Whose::Key as fn(String) -> Whose), (chat, Whose::Chat), (skill, Whose::Skill)]
         {

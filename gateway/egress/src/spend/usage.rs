@@ -145,7 +145,10 @@ impl Reader {
         let body = std::mem::take(&mut self.held);
         if self.stream && !body.is_empty() {
             self.line(&body);
-        } else if let Ok(Event { usage: Some(usage), .. }) = serde_json::from_slice(&body) {
+        } else if let Ok(Event { usage: Some(usage), .. }) = serde_json::from_slice(&body)
+            && usage.input(self.api)
+            && usage.output(self.api)
+        {
             self.known = Known::All(usage.amounts(self.api, Amounts::default()));
         }
         self.known
@@ -174,13 +177,16 @@ impl Reader {
         };
         self.known =
             match (self.api, event.kind, event.message.and_then(|message| message.usage), event.usage) {
-                (Api::Anthropic, Kind::MessageStart, Some(usage), _) => {
+                (Api::Anthropic, Kind::MessageStart, Some(usage), _) if usage.input(self.api) => {
                     Known::Input(usage.amounts(self.api, before))
                 }
-                (Api::Anthropic, Kind::MessageDelta, _, Some(usage)) => {
+                // Its input may have been told at the start.
+                (Api::Anthropic, Kind::MessageDelta, _, Some(usage))
+                    if usage.output(self.api) && (self.known != Known::Nothing || usage.input(self.api)) =>
+                {
                     Known::All(usage.amounts(self.api, before))
                 }
-                (Api::Openai, _, _, Some(usage)) if usage.prompt_tokens.is_some() => {
+                (Api::Openai, _, _, Some(usage)) if usage.input(self.api) && usage.output(self.api) => {
                     Known::All(usage.amounts(self.api, before))
                 }
                 _ => return,
@@ -189,6 +195,16 @@ impl Reader {
 }
 
 impl Usage {
+    /// It tells the input by the protocol's own name.
+    fn input(&self, api: Api) -> bool {
+        if api == Api::Openai { self.prompt_tokens } else { self.input_tokens }.is_some()
+    }
+
+    /// It tells the output.
+    fn output(&self, api: Api) -> bool {
+        if api == Api::Openai { self.completion_tokens } else { self.output_tokens }.is_some()
+    }
+
     /// Anthropic's are sums so far: what an event does not repeat stays as it was.
     fn amounts(&self, api: Api, before: Amounts) -> Amounts {
         let number = |field: Option<u64>| field.unwrap_or(0).min(MOST);
@@ -311,6 +327,39 @@ mod tests {
         }
     }
 
+    /// What does not tell input and output tells nothing: such a call counts with its most.
+    #[test]
+    fn usage_without_its_numbers_is_no_usage() {
+        let whole = |api, usage: &str| read(api, false, &format!("{{\"usage\":{usage}}}"), 10);
+        for usage in [
+            "{}",
+            r#"{"prompt_tokens":1}"#,
+            r#"{"completion_tokens":1}"#,
+            r#"{"input_tokens":1}"#,
+            r#"{"total_tokens":9}"#,
+        ] {
+            assert_eq!(whole(Api::Openai, usage), Known::Nothing, "{usage}");
+            assert_eq!(whole(Api::Anthropic, usage), Known::Nothing, "{usage}");
+            let event = format!("data: {{\"usage\":{usage}}}\n");
+            assert_eq!(read(Api::Openai, true, &event, 10), Known::Nothing, "{usage}");
+        }
+        let both = r#"{"input_tokens":3,"output_tokens":4}"#;
+        assert_eq!(whole(Api::Openai, both), Known::Nothing, "the other protocol's");
+        assert!(matches!(whole(Api::Anthropic, both), Known::All(_)));
+        let start =
+            |usage: &str| format!("data: {{\"type\":\"message_start\",\"message\":{{\"usage\":{usage}}}}}\n");
+        let delta = |usage: &str| format!("data: {{\"type\":\"message_delta\",\"usage\":{usage}}}\n");
+        let stream = |text: String| read(Api::Anthropic, true, &text, 10);
+        let output = r#"{"output_tokens":4}"#;
+        for text in [delta("{}"), delta(output), start("{}"), start("{}") + &delta(output)] {
+            assert_eq!(stream(text.clone()), Known::Nothing, "{text}");
+        }
+        let begun = start(r#"{"input_tokens":3}"#);
+        assert!(matches!(stream(begun.clone() + &delta("{}")), Known::Input(_)));
+        assert!(matches!(stream(begun + &delta(output)), Known::All(_)));
+        assert!(matches!(stream(delta(both)), Known::All(_)));
+    }
+
     #[test]
     fn what_is_too_long_or_mad_costs_no_memory_and_no_panic() {
         let long = format!("data: {{\"x\":\"{}\",\"usage\":{{}}}}\n{OPENAI}", "x".repeat(2 * LINE));
@@ -322,7 +371,7 @@ mod tests {
         }
         let mad = "data: {\"usage\":{\"prompt_tokens\":18446744073709551615,\"completion_tokens\":-1}}\n";
         assert_eq!(read(Api::Openai, true, mad, 1000), Known::Nothing);
-        let large = "data: {\"usage\":{\"prompt_tokens\":18446744073709551615}}\n";
+        let large = "data: {\"usage\":{\"prompt_tokens\":18446744073709551615,\"completion_tokens\":1}}\n";
         assert!(matches!(read(Api::Openai, true, large, 1000), Known::All(_)));
     }
 }

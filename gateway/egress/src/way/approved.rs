@@ -143,7 +143,7 @@ fn load(folder: &Path) -> Vec<Approval> {
 mod tests {
     use std::path::Path;
 
-    use openclaw_wire::egress::Approval;
+    use openclaw_wire::egress::{Approval, Standing};
 
     use super::Store;
 
@@ -190,11 +190,15 @@ mod tests {
         let store = open();
         let bundled = store.all().bundled.pop().expect("loaded");
         assert!(store.hosts(&bundled.skill, &bundled.digest).is_some());
+        assert_eq!(store.all().standing(&bundled.skill), Standing::Approved);
         assert!(store.revoke(&bundled.skill).expect("revokes"));
         assert!(store.hosts(&bundled.skill, &bundled.digest).is_none());
+        assert_eq!(store.all().standing(&bundled.skill), Standing::Revoked, "it has not changed");
         assert!(open().hosts(&bundled.skill, &bundled.digest).is_none(), "after a restart too");
         store.approve(bundled.clone()).expect("approves");
         assert!(open().hosts(&bundled.skill, &bundled.digest).is_some());
+        assert_eq!(open().all().standing(&bundled.skill), Standing::Approved);
+        assert_eq!(open().all().standing(&"other".parse().expect("id")), Standing::Unknown);
     }
 
     #[test]

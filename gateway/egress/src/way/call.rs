@@ -23,7 +23,7 @@ const ID: usize = 128;
 /// Within this time the runner must have redeemed it: a call waits a minute for its place.
 const REDEEM: Duration = Duration::from_secs(120);
 /// A redeemed call lasts no longer: manifests allow ten minutes.
-const WHOLE: Duration = Duration::from_secs(900);
+pub const WHOLE: Duration = Duration::from_secs(900);
 /// Denials that are kept.
 const DENIALS: usize = 16;
 
@@ -64,6 +64,14 @@ impl Call {
     /// A call that has used nothing yet.
     pub fn new(skill: SkillId, chat: String, hosts: Vec<HostGrant>, named: BTreeMap<String, String>) -> Self {
         Self { skill, chat, hosts, named, stop: CancellationToken::new(), used: Mutex::default() }
+    }
+
+    /// Waits for its end: somebody stopped it, or the whole of its time has passed.
+    pub async fn over(&self, whole: Duration) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(whole) => tracing::warn!(skill = %self.skill, "a call's time has passed"),
+        }
     }
 
     /// One more request.
@@ -187,6 +195,18 @@ mod tests {
         calls.close("1");
         assert!(second.stop.is_cancelled() && calls.redeem("1").is_none());
         assert_eq!(calls.close("1").requests, 0, "closing twice does no harm");
+    }
+
+    /// By itself, and whether or not anybody asks for another call meanwhile.
+    #[tokio::test]
+    async fn a_redeemed_call_ends_when_its_time_has_passed() {
+        let call = call();
+        call.over(std::time::Duration::ZERO).await;
+        let mut over = std::pin::pin!(call.over(super::WHOLE));
+        let first = std::future::poll_fn(|cx| std::task::Poll::Ready(over.as_mut().poll(cx))).await;
+        assert!(first.is_pending(), "it has its time");
+        call.stop.cancel();
+        over.await;
     }
 
     #[test]

@@ -162,6 +162,9 @@ impl Jail {
         // Where it is known before anything is promised.
         self.ways.out.known(&place)?;
         if grants.iter().all(|grant| grant.tunnel) {
+            if self.ways.ledger.costs(&place.host) {
+                return Err(Why::Uncounted(place));
+            }
             self.call.request()?;
             return Ok(Inside::Tunnel(place));
         }
@@ -245,15 +248,7 @@ impl Jail {
             }
             Err(_) => return,
         };
-        let opened = async {
-            let cost = self.ways.admit(&self.call, &place, None).await?;
-            let far = self.ways.out.dial(&place).await;
-            if let Some(cost) = cost {
-                cost.settle_call(far.is_ok());
-            }
-            far
-        };
-        let mut far = match opened.await {
+        let mut far = match self.ways.out.dial(&place).await {
             Ok(far) => far,
             Err(Failed::Denied(why)) => {
                 self.call.denied(&why);

@@ -2,7 +2,7 @@
 //! skill chose is shown cut and escaped: these words go to the model, the log and the owner.
 
 use openclaw_wire::{
-    egress::{Denial, Refusal},
+    egress::{Denial, Refusal, RefusalKind},
     facts::FACTS,
     id::SkillId,
 };
@@ -37,9 +37,11 @@ pub enum Why {
     Budget(&'static str),
     /// What it would cost is more than a cap leaves, or cannot be written down.
     Money(Place, Refusal),
+    /// A tunnel to a host that costs money: nobody could count the requests in it.
+    Uncounted(Place),
     /// The key that its manifest declares is not there (incident 117).
     NoKey(String),
-    /// That key is a model's or a bot's, for another host.
+    /// That key is a bot's, or a model's for another host, port or path.
     BoundKey(String),
     /// That key cannot be put where the manifest wants it.
     OddKey(String),
@@ -96,6 +98,18 @@ impl Why {
                 ),
                 "nothing can allow it: a tunnel leads to the host that it names".into(),
             ),
+            Self::Money(place, refusal) if refusal.kind == RefusalKind::NotPriced => {
+                (format!("tried to reach {}: {}", shown(&place.to_string()), refusal.message), refusal.mend.clone())
+            }
+            Self::Uncounted(place) => (
+                format!(
+                    "tried to open a tunnel to {}, which costs money: nobody counts the requests in it",
+                    shown(&place.to_string())
+                ),
+                "leave `tunnel` out of its skill.toml, or, if it costs nothing, say so in openclaw.toml: [[price]] with \
+                 the host and call = 0"
+                    .into(),
+            ),
             Self::Money(place, refusal) => (
                 format!("tried to reach {}, which costs money: {}", shown(&place.to_string()), refusal.message),
                 refusal.mend.clone(),
@@ -105,7 +119,9 @@ impl Why {
                 format!("add a line {name}=… to {} below the state folder", FACTS.state.keys.display()),
             ),
             Self::BoundKey(name) => (
-                format!("may not have the key {name}: a model or a bot uses it, for another host"),
+                format!(
+                    "may not have the key {name} there: a model uses it for another host, or for this very path, or a bot does"
+                ),
                 "give the skill a key of its own under another name".into(),
             ),
             Self::OddKey(name) => (

@@ -26,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Ways,
     authority::Authority,
+    call::WHOLE,
     connection::{self, Jail},
 };
 use crate::refuse::{refusal, shown};
@@ -70,7 +71,7 @@ pub async fn answer(ways: Arc<Ways>, stream: StdStream, tasks: TaskTracker, stop
         let jail = Jail { ways, call: call.clone(), authority: Arc::new(authority), stop };
         tasks.clone().spawn(async move {
             tokio::select! {
-                () = call.stop.cancelled() => {}
+                () = call.over(WHOLE) => {}
                 ended = serve(&jail, &ours, &tasks) => {
                     if let Err(error) = ended {
                         tracing::warn!(skill = %jail.call.skill, "serve a way out: {error}");

@@ -22,23 +22,21 @@ mod tunnel;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
-use openclaw_wire::egress::{Approval, CloseCall, OpenCall, Refusal, RefusalKind, Revoke};
+use openclaw_wire::egress::{Approval, CloseCall, OpenCall, Refusal, RefusalKind, Revoke, Standing};
 use rustls::crypto::CryptoProvider;
-use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     exchange::Exchange,
     live::Live,
     proxy,
-    refuse::{json, refusal, response, shown},
+    refuse::{empty, json, read, refusal, response, shown},
     serve::Served,
     spend::{Ledger, is_chat},
 };
 
-pub use self::{approved::Store, out::Endpoints};
+pub use self::{approved::Store, out::Endpoints, path::is_below};
 use self::{
     call::{Call, Calls},
     denial::Why,
@@ -86,11 +84,11 @@ impl Ways {
         let done = async {
             match (request.method(), path.as_str()) {
                 (&Method::POST, "/call/open") => {
-                    let wish: OpenCall = read(request).await?;
+                    let wish: OpenCall = read(request.into_body(), QUESTION).await?;
                     self.open(wish).map(|()| empty())
                 }
                 (&Method::POST, "/call/close") => {
-                    let CloseCall { call } = read(request).await?;
+                    let CloseCall { call } = read(request.into_body(), QUESTION).await?;
                     Ok(json(StatusCode::OK, &self.calls.close(&call)))
                 }
                 _ => Err(refusal(
@@ -109,11 +107,10 @@ impl Ways {
     fn open(&self, wish: OpenCall) -> Result<(), Refusal> {
         let OpenCall { call, skill, digest, chat, urls } = wish;
         let hosts = self.store.hosts(&skill, &digest).ok_or_else(|| {
-            let known = |each: &&Approval| each.skill == skill;
-            let all = self.store.all();
-            let message = match all.operator.iter().chain(&all.bundled).find(known) {
-                Some(_) => format!("the skill {skill} has changed since its way out was approved"),
-                None => format!("nobody has approved the hosts that the skill {skill} names"),
+            let message = match self.store.all().standing(&skill) {
+                Standing::Approved => format!("the skill {skill} has changed since its way out was approved"),
+                Standing::Revoked => format!("the way out of the skill {skill} was revoked"),
+                Standing::Unknown => format!("nobody has approved the hosts that the skill {skill} names"),
             };
             let mend =
                 format!("look at `openclaw skills show {skill}`, then `openclaw skills approve {skill}`");
@@ -149,12 +146,16 @@ impl Ways {
         match (request.method(), path.as_str()) {
             (&Method::GET, "/skills") => Ok(json(StatusCode::OK, &self.store.all())),
             (&Method::POST, "/skills/approve") => {
-                let approval: Approval = read(request).await?;
+                let approval: Approval = read(request.into_body(), QUESTION).await?;
                 for grant in &approval.hosts {
                     if let (Some((name, _)), openclaw_wire::skill::Reach::Host(host)) =
                         (&grant.secret, &grant.reach)
-                        && let Err(why) =
-                            Self::may_have(&self.exchange.current.get(), name.as_str(), host.as_str())
+                        && let Err(why) = Self::may_have(
+                            &self.exchange.current.get(),
+                            name.as_str(),
+                            (host.as_str(), grant.port),
+                            None,
+                        )
                     {
                         let denial = why.denial(&approval.skill);
                         return Err(refusal(RefusalKind::NotAllowed, denial.message, denial.mend));
@@ -167,7 +168,7 @@ impl Ways {
                 Ok(empty())
             }
             (&Method::POST, "/skills/revoke") => {
-                let Revoke { skill } = read(request).await?;
+                let Revoke { skill } = read(request.into_body(), QUESTION).await?;
                 let known = self.store.revoke(&skill).map_err(failed)?;
                 self.calls.end(&skill);
                 if !known {
@@ -188,27 +189,12 @@ impl Ways {
         }
     }
 
-    /// INVARIANT: a key that a model or a bot uses goes to the hosts of its row and nowhere else, whatever was approved.
-    fn may_have(live: &Live, name: &str, host: &str) -> Result<(), Why> {
-        match live.table.leaves_to(name, host) {
+    /// INVARIANT: whatever was approved, a bot's key goes with no request of a skill, and a model's only to the host and
+    /// port of its row, never to the path of the model's own calls: those go over the gateway, and are priced.
+    fn may_have(live: &Live, name: &str, to: (&str, u16), path: Option<&str>) -> Result<(), Why> {
+        match live.table.leaves_to(name, to, path) {
             true => Ok(()),
             false => Err(Why::BoundKey(name.to_owned())),
         }
     }
-}
-
-async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
-    let bad =
-        |why: String| refusal(RefusalKind::BadRequest, format!("read the question: {why}"), "send its JSON");
-    let whole = Limited::new(request.into_body(), QUESTION)
-        .collect()
-        .await
-        .map_err(|error| bad(error.to_string()))?;
-    serde_json::from_slice(&whole.to_bytes()).map_err(|error| bad(error.to_string()))
-}
-
-fn empty() -> Response<proxy::Answer> {
-    let mut done = Response::new(Either::Left(Full::default()));
-    *done.status_mut() = StatusCode::NO_CONTENT;
-    done
 }

@@ -49,6 +49,25 @@ pub fn plain(path: &str) -> bool {
     false
 }
 
+/// Whether a server could take a path for another one, or for something below it: in another case, with slashes doubled, with
+/// letters encoded.
+pub fn is_below(path: &str, other: &str) -> bool {
+    let parts = |text: &str| -> Vec<String> {
+        let lower = text.to_lowercase();
+        lower.split(['/', '\\']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    let mut text = path.to_owned();
+    // As deep as in `plain`; what is still encoded then could be anything.
+    for _ in 0..3 {
+        match decoded(&text) {
+            Some(next) if next == text => return parts(&text).starts_with(&parts(other)),
+            Some(next) => text = next,
+            None => return true,
+        }
+    }
+    true
+}
+
 /// One layer of percent-encoding less; `None` when it is malformed or not UTF-8.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());

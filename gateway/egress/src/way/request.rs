@@ -16,14 +16,19 @@ use url::Url;
 use super::{
     Ways,
     body::{Outgoing, Returning},
-    call::Call,
+    call::{Call, SENT},
     denial::Why,
     judge,
     out::Failed,
     path,
     place::Place,
 };
-use crate::{lease::Leased, live::Live, refuse::refusal, spend::Reservation};
+use crate::{
+    lease::Leased,
+    live::Live,
+    refuse::refusal,
+    spend::{Asked, Reservation},
+};
 
 /// Requests up to this length are read whole, so that they leave in one piece.
 const SMALL: u64 = 64 << 10;
@@ -85,13 +90,15 @@ impl Ways {
         let mut out = reqwest::Request::new(head.method, url);
         *out.headers_mut() = headers;
         let length = body.size_hint().exact();
+        let path = out.url().path().to_owned();
         let body = Outgoing::new(super::connection::boxed(body), masks.clone(), call.clone(), place.clone());
         *out.body_mut() = match length {
             Some(0) => None,
             Some(length) if length <= SMALL => Some(whole(body).await?.into()),
             _ => Some(reqwest::Body::wrap(body)),
         };
-        let cost = self.admit(call, place, Some(grant)).await?;
+        // A body of unknown length can be as long as the call may still send.
+        let cost = self.admit(call, place, grant, &path, length.unwrap_or(SENT)).await?;
         let sent = target.send(out).await;
         if let Some(cost) = cost {
             // What may have been acted on counts, even without an answer; what the far end refused does not.
@@ -124,21 +131,33 @@ impl Ways {
         if let Some(length) = length {
             head.headers.insert(header::CONTENT_LENGTH, length);
         }
+        // The reason phrase is in there: words of the far end's in which nobody looks for keys.
+        head.extensions.clear();
         head.version = http::Version::HTTP_11;
         Ok(Response::from_parts(head, Returning::new(Leased::new(body, live), masks, call.clone())))
     }
 }
 
 impl Ways {
-    /// Reserves what a request or a tunnel to a place costs, if the operator gave its host a price.
-    pub async fn admit(
+    /// Reserves what a request costs.
+    async fn admit(
         &self,
         call: &Call,
         place: &Place,
-        grant: Option<&HostGrant>,
+        grant: &HostGrant,
+        path: &str,
+        sent: u64,
     ) -> Result<Option<Reservation>, Failed> {
-        let key = grant.and_then(|grant| grant.secret.as_ref()).map_or("", |(name, _)| name.as_str());
-        let admitted = self.ledger.admit_call(key, &call.chat, call.skill.as_str(), &place.host).await;
+        let asked = Asked {
+            key: grant.secret.as_ref().map_or("", |(name, _)| name.as_str()),
+            chat: &call.chat,
+            skill: call.skill.as_str(),
+            host: &place.host,
+            path,
+            sent,
+            private: place.private().is_some(),
+        };
+        let admitted = self.ledger.admit_call(asked).await;
         admitted.map_err(|refusal| Failed::Denied(Why::Money(place.clone(), refusal)))
     }
 }
@@ -153,7 +172,7 @@ fn add_key(
 ) -> Result<(), Failed> {
     let Some((name, placement)) = &grant.secret else { return Ok(()) };
     let name = name.as_str();
-    Ways::may_have(live, name, &place.host).map_err(Failed::Denied)?;
+    Ways::may_have(live, name, (&place.host, place.port), Some(url.path())).map_err(Failed::Denied)?;
     let key = live.keys.find(name).ok_or_else(|| Failed::Denied(Why::NoKey(name.to_owned())))?;
     let odd = || Failed::Denied(Why::OddKey(name.to_owned()));
     let (header, value) = match placement {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::SkillId,
     money::{Limit, Usd},
+    skill::PathPrefix,
 };
 
 /// Section `[spend]`: the caps that hold without a `[[cap]]`, in dollars.
@@ -64,6 +65,10 @@ pub struct Price {
     /// Only at this host; everywhere if it is left out.
     #[serde(default)]
     pub host: Option<String>,
+    /// Without a model: only for requests whose path is this or lies below it; for all to the host if it is left out.
+    /// The longest that fits counts.
+    #[serde(default)]
+    pub path: Option<PathPrefix>,
     /// First day on which it holds, `YYYY-MM-DD`; always if it is left out.
     #[serde(default)]
     pub from: Option<String>,
@@ -88,18 +93,15 @@ pub struct Price {
     /// The same, kept for an hour; as `cache_write` if it is left out.
     #[serde(default)]
     pub cache_write_1h: Option<Usd>,
-    /// Each request, besides its tokens.
+    /// Each request, besides its tokens. Without a model it must be said, and zero is free on purpose.
     #[serde(default)]
-    pub call: Usd,
+    pub call: Option<Usd>,
+    /// Without a model: each MiB that the request sends.
+    #[serde(default)]
+    pub sent_mib: Usd,
     /// Each search that the vendor makes.
     #[serde(default)]
     pub search: Usd,
-    /// Each picture that is made.
-    #[serde(default)]
-    pub image: Usd,
-    /// Each minute of sound.
-    #[serde(default)]
-    pub audio_minute: Usd,
 }
 
 /// The distance from UTC at which days begin, written `+02:00`.
@@ -190,12 +192,23 @@ pub(super) fn check(spend: &Spend, caps: &[Cap], prices: &[Price]) -> Result<(),
         if name.trim().is_empty() {
             return wrong("it names no model and no host", "add model = \"the vendor's name of the model\"");
         }
-        let some =
-            [price.call, price.search, price.image, price.audio_minute].iter().any(|one| *one > Usd::ZERO);
-        if price.input.is_none() != price.output.is_none()
-            || (price.input.is_none() && !some && price.host.is_none())
-        {
-            return wrong("it has no price", "add input = and output =, in dollars for a million tokens");
+        if price.model.is_some() {
+            if price.input.is_none() || price.output.is_none() {
+                return wrong("it has no price", "add input = and output =, in dollars for a million tokens");
+            }
+            if price.path.is_some() || price.sent_mib > Usd::ZERO {
+                return wrong(
+                    "`path` and `sent_mib` are for requests of skills",
+                    "leave `model` or them out",
+                );
+            }
+        } else {
+            if price.call.is_none() {
+                return wrong("it has no price", "add call =, in dollars for each request; 0 if it is free");
+            }
+            if price.input.is_some() || price.output.is_some() || price.search > Usd::ZERO {
+                return wrong("a request to a host has `call`", "add the model that has the other prices");
+            }
         }
         if price.from.as_deref().is_some_and(|from| !is_date(from)) {
             return wrong("`from` is not a day", "write it like from = \"2027-01-31\"");
@@ -245,7 +258,15 @@ mod tests {
             ("[[cap]]\nkey = \"A\"\n[[cap]]\nkey = \"A\"", "two [[cap]]"),
             ("[[price]]\ninput = 1", "names no model"),
             ("[[price]]\nmodel = \"m\"\ninput = 1", "no price"),
-            ("[[price]]\nmodel = \"m\"\ncall = 1\nfrom = \"soon\"", "not a day"),
+            ("[[price]]\nmodel = \"m\"\ncall = 1", "no price"),
+            ("[[price]]\nhost = \"h\"", "no price"),
+            ("[[price]]\nhost = \"h\"\nsent_mib = 1", "no price"),
+            ("[[price]]\nhost = \"h\"\ncall = 0\nsearch = 1", "has `call`"),
+            ("[[price]]\nhost = \"h\"\ncall = 1\nimage = 1", "unknown field"),
+            ("[[price]]\nhost = \"h\"\ncall = 1\naudio_minute = 1", "unknown field"),
+            ("[[price]]\nhost = \"h\"\ncall = 1\npath = \"x\"", "must begin with"),
+            ("[[price]]\nmodel = \"m\"\ninput = 1\noutput = 1\npath = \"/x\"", "requests of skills"),
+            ("[[price]]\nmodel = \"m\"\ninput = 1\noutput = 1\nfrom = \"soon\"", "not a day"),
             ("[[price]]\nmodel = \"m\"\nprice = 1", "unknown field"),
         ] {
             let error = Config::parse(text, Path::new("t.toml")).expect_err(text).to_string();

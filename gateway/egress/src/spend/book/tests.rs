@@ -168,6 +168,52 @@ fn while_nothing_can_be_written_nothing_is_sent_and_then_it_goes_on() {
     assert!(desk.reserve("a", cents(10)).is_some());
 }
 
+/// Chats beyond the bound share a name, in memory, on the disk and after a restart, in calls that cost something and in
+/// those that cost nothing; a key keeps its own, and with it its limit.
+#[test]
+fn names_of_chats_stay_bounded_on_the_disk_too() {
+    let mut desk = open(tempfile::tempdir().expect("dir"), "boot", today());
+    for number in 0..super::NAMES + 500 {
+        let chat = format!("c{number}");
+        let most = Usd::nano(u64::from(number % 2 == 0));
+        let ticket = desk.reserve(&chat, most).expect("fits");
+        desk.book.settle(ticket, &who(&chat), Used { calls: 1, cost: most, ..Used::default() });
+    }
+    let late = Account { key: "LATE".into(), ..who("another") };
+    assert!(matches!(desk.book.reserve(&late, Usd::nano(1)), Decision::Reserved(_)));
+    assert!(desk.book.tallies.contains_key(&Whose::Key("LATE".into())), "keys are told apart");
+    desk.commit();
+    let names = |desk: &Desk| {
+        let other = rusqlite::Connection::open(desk.dir.path().join("db")).expect("opens");
+        other
+            .query_row("SELECT count(DISTINCT chat) FROM spent", [], |row| row.get::<_, u32>(0))
+            .expect("a count")
+    };
+    let spent = desk.sums(&Whose::All).0;
+    assert!(
+        names(&desk) as usize <= super::NAMES && desk.book.tallies.len() <= super::NAMES + 3,
+        "{}",
+        names(&desk)
+    );
+    assert!(desk.book.tallies.contains_key(&Whose::Chat(super::OTHERS.into())));
+    // As a release left it that wrote every name.
+    let other = rusqlite::Connection::open(desk.dir.path().join("db")).expect("opens");
+    other
+        .execute_batch(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
+             INSERT INTO spent SELECT {}, 'K', 'm', 'old' || i, '', 1, 0, 0, 0, 0, 0, 0 FROM n",
+            today().0
+        ))
+        .expect("writes");
+    let desk = open(desk.dir, "boot", today());
+    assert!(desk.book.tallies.len() <= super::NAMES + 3, "{}", desk.book.tallies.len());
+    assert_eq!(
+        desk.sums(&Whose::All).0,
+        spent.plus(Usd::nano(1)),
+        "with the one under way, and nothing lost"
+    );
+}
+
 /// Any order of reserving, settling and committing: the caps hold at every step, and the mark is never passed.
 #[test]
 fn no_order_of_calls_passes_a_cap() {
