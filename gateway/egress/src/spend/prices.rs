@@ -370,7 +370,8 @@ mod tests {
             for grant in skill.manifest.expect("a manifest").permissions.hosts {
                 let (Reach::Host(host), Some(_)) = (&grant.reach, &grant.secret) else { continue };
                 for path in &grant.paths {
-                    let tariff = prices.of_request(host.as_str(), path.as_str()).expect(host.as_str());
+                    let tariff =
+                        prices.of_request(host.as_str(), path.as_str()).unwrap_or_else(|| panic!("{host:?}"));
                     let used = Amounts { sent: 1 << 20, ..Amounts::default() };
                     let cost = tariff.cost(day("2026-11-22"), &used);
                     found.push((host.as_str().to_owned(), cost.to_string()));
