@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header::HOST};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::HOST};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     body::{Body, Incoming},
@@ -141,10 +141,8 @@ impl Egress {
     }
 
     async fn about_call(&self, path: &'static str, question: &impl Serialize) -> Result<Bytes, EgressError> {
-        let body = serde_json::to_vec(question).map_err(|_| EgressError::Cut)?;
-        let request = Request::post(path).body(Full::from(body)).expect("a constant request is valid");
-        let answer = async { collect(self.send(request).await?.into_body(), STATUS_BODY).await };
-        timeout(STATUS_TIMEOUT, answer).await.unwrap_or(Err(EgressError::Slow(STATUS_TIMEOUT)))
+        let answer = self.question(Method::POST, path, Some(question), STATUS_BODY, STATUS_TIMEOUT).await?;
+        Ok(answer.1)
     }
 
     /// What egress tells of itself: its confinement, the models, the bots.
@@ -158,29 +156,44 @@ impl Egress {
             None => ("/status".to_owned(), STATUS_TIMEOUT),
             Some(version) => (format!("/status/after/{version}"), NEWS_TIMEOUT),
         };
-        let request = Request::get(path).body(Full::default()).expect("a path of ours is valid");
-        let body = self.about_itself(request, patience).await?;
+        let body = self.about_itself(Method::GET, &path, patience).await?;
         serde_json::from_slice(&body).map_err(|_| EgressError::Strange(200))
     }
 
     /// Tells that an update came with the bot's new webhook secret.
     pub async fn renewed(&self, bot: &BotName) -> Result<(), EgressError> {
-        let request = Request::post(format!("/webhook/{bot}/renewed"));
-        let request = request.body(Full::default()).expect("a path of ours is valid");
-        self.about_itself(request, STATUS_TIMEOUT).await.map(drop)
+        let path = format!("/webhook/{bot}/renewed");
+        self.about_itself(Method::POST, &path, STATUS_TIMEOUT).await.map(drop)
     }
 
     async fn about_itself(
         &self,
-        request: Request<Full<Bytes>>,
+        method: Method,
+        path: &str,
         patience: Duration,
     ) -> Result<Bytes, EgressError> {
+        match self.question(method, path, None::<&()>, STATUS_BODY, patience).await? {
+            (StatusCode::OK, body) => Ok(body),
+            (code, _) => Err(EgressError::Strange(code.as_u16())),
+        }
+    }
+
+    /// A question to egress itself, as JSON if it has words, and its whole answer of at most `limit` bytes.
+    pub async fn question(
+        &self,
+        method: Method,
+        path: &str,
+        words: Option<&impl Serialize>,
+        limit: usize,
+        patience: Duration,
+    ) -> Result<(StatusCode, Bytes), EgressError> {
+        let body = words.map(|words| serde_json::to_vec(words).expect("plain data")).unwrap_or_default();
+        let request = Request::builder().method(method).uri(path).body(Full::from(body));
+        let request = request.expect("a path of ours is valid");
         let answer = async {
             let response = self.send(request).await?;
-            match response.status().as_u16() {
-                200 => collect(response.into_body(), STATUS_BODY).await,
-                code => Err(EgressError::Strange(code)),
-            }
+            let status = response.status();
+            Ok((status, collect(response.into_body(), limit).await?))
         };
         timeout(patience, answer).await.unwrap_or(Err(EgressError::Slow(patience)))
     }

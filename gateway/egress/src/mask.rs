@@ -124,17 +124,79 @@ impl Scanner {
     }
 }
 
-/// A body with the secrets taken out.
-pub struct Masked<B> {
+/// A body on its way through a scanner.
+pub struct Scanned<B> {
     body: B,
     scanner: Scanner,
     ended: bool,
 }
 
-impl<B> Masked<B> {
+impl<B> Scanned<B> {
     /// Wraps a body.
     pub fn new(body: B, masks: Arc<Masks>) -> Self {
         Self { body, scanner: Scanner::new(masks), ended: false }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Scanned<B> {
+    /// The next piece, without secrets. `came` hears the length of each piece that comes, `found` how many secrets there were
+    /// before it and are now; both can end the body.
+    pub fn poll_piece<E>(
+        &mut self,
+        cx: &mut Context<'_>,
+        came: impl Fn(usize) -> Result<(), E>,
+        found: impl Fn(usize, usize) -> Result<(), E>,
+    ) -> Poll<Option<Result<Frame<Bytes>, E>>>
+    where
+        B::Error: Into<E>,
+    {
+        while !self.ended {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(frame) => frame.map_err(Into::into)?,
+                None => {
+                    self.ended = true;
+                    break;
+                }
+            };
+            // Trailers are not passed on: nothing that we speak uses them.
+            let Ok(data) = frame.into_data() else { continue };
+            came(data.len())?;
+            let before = self.scanner.found();
+            let data = self.scanner.pass(data);
+            found(before, self.scanner.found())?;
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+        }
+        let rest = self.scanner.rest();
+        Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
+    }
+
+    /// As of [`Body`].
+    pub fn is_end_stream(&self) -> bool {
+        self.scanner.held() == 0 && (self.ended || self.body.is_end_stream())
+    }
+
+    /// As of [`Body`]: what is held back still comes.
+    pub fn size_hint(&self) -> SizeHint {
+        let held = self.scanner.held() as u64;
+        let inner = if self.ended { SizeHint::with_exact(0) } else { self.body.size_hint() };
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower().saturating_add(held));
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint
+    }
+}
+
+/// A body with the secrets taken out.
+pub struct Masked<B>(Scanned<B>);
+
+impl<B> Masked<B> {
+    /// Wraps a body.
+    pub fn new(body: B, masks: Arc<Masks>) -> Self {
+        Self(Scanned::new(body, masks))
     }
 }
 
@@ -146,43 +208,21 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Masked<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = self.get_mut();
-        while !this.ended {
-            let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(frame) => frame?,
-                None => {
-                    this.ended = true;
-                    break;
-                }
-            };
-            // Trailers are not passed on: nothing that we speak uses them.
-            let Ok(data) = frame.into_data() else { continue };
-            let before = this.scanner.found();
-            let data = this.scanner.pass(data);
-            if before == 0 && this.scanner.found() > 0 {
+        let found = |before, now| {
+            if before == 0 && now > 0 {
                 tracing::warn!("a key was to pass in a body; it was replaced");
             }
-            if !data.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-        }
-        let rest = this.scanner.rest();
-        Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
+            Ok(())
+        };
+        self.get_mut().0.poll_piece(cx, |_| Ok(()), found)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.scanner.held() == 0 && (self.ended || self.body.is_end_stream())
+        self.0.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.scanner.held() as u64;
-        let inner = if self.ended { SizeHint::with_exact(0) } else { self.body.size_hint() };
-        let mut hint = SizeHint::new();
-        hint.set_lower(inner.lower().saturating_add(held));
-        if let Some(upper) = inner.upper() {
-            hint.set_upper(upper.saturating_add(held));
-        }
-        hint
+        self.0.size_hint()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The operator's socket: status, keys, approved skills, and the webhook of each bot. Only this user and root may connect; the commands
-//! of `openclaw` are its clients.
+//! The operator's socket: status, keys, money, approved skills, and the webhook of each bot. Only this user and root may
+//! connect; the commands of `openclaw` are its clients.
 
 use std::os::unix::net::UnixStream;
 

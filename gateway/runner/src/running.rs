@@ -251,6 +251,7 @@ fn read_some(pipe: &mut Option<File>, into: &mut Vec<u8>) {
     }
 }
 
-fn passing(error: &io::Error) -> bool {
+/// Another try may succeed: nothing is there yet, or a signal came.
+pub fn passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

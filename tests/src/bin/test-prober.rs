@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use openclaw_tests::broker::{head, line};
 use openclaw_wire::runner::{Answer, Task};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
@@ -222,24 +223,6 @@ impl Write for Buffered {
     fn flush(&mut self) -> io::Result<()> {
         self.0.get_mut().flush()
     }
-}
-
-fn line(stream: &mut impl Read) -> io::Result<String> {
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while !line.ends_with(b"\r\n") {
-        stream.read_exact(&mut byte)?;
-        line.push(byte[0]);
-    }
-    Ok(String::from_utf8_lossy(&line).into_owned())
-}
-
-fn head(stream: &mut impl Read) -> io::Result<String> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        head += &line(stream)?;
-    }
-    Ok(head)
 }
 
 fn status(head: &str) -> u16 {

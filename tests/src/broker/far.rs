@@ -171,7 +171,8 @@ fn serve(
     }
 }
 
-fn line(stream: &mut impl Read) -> io::Result<String> {
+/// One line, with its end.
+pub fn line(stream: &mut impl Read) -> io::Result<String> {
     let (mut line, mut byte) = (Vec::new(), [0]);
     while !line.ends_with(b"\r\n") {
         stream.read_exact(&mut byte)?;
@@ -180,7 +181,8 @@ fn line(stream: &mut impl Read) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-fn head(stream: &mut impl Read) -> io::Result<String> {
+/// The head of a request or an answer, with the empty line; not a byte more is read.
+pub fn head(stream: &mut impl Read) -> io::Result<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         head += &line(stream)?;

@@ -28,7 +28,7 @@ use openclaw_wire::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-pub use far::{Far, Seen};
+pub use far::{Far, Seen, head, line};
 
 use crate::gateway::{NOBODY, dist};
 

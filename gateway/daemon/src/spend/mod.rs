@@ -6,15 +6,12 @@ pub mod words;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::Full;
+use http::Method;
 use openclaw_wire::spend::{ALERTS_WAIT, Alert, CapState, Raise, Report};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::timeout;
 
 use crate::{
-    egress::{Egress, EgressError, collect},
+    egress::{Egress, EgressError},
     inbox::Lane,
 };
 
@@ -41,7 +38,7 @@ impl Egress {
 
     /// The owner will hear it: it is stored here.
     pub async fn acknowledge(&self, alert: &Alert) -> Result<(), EgressError> {
-        self.exchange(Method::POST, "/spend/alerts", Some(alert), WITHIN).await.map(drop)
+        self.question(Method::POST, "/spend/alerts", Some(alert), BODY, WITHIN).await.map(drop)
     }
 
     /// More of a cap, up to the operator's ceiling.
@@ -56,26 +53,8 @@ impl Egress {
         body: Option<&impl Serialize>,
         within: Duration,
     ) -> Result<T, EgressError> {
-        let (status, body) = self.exchange(method, path, body, within).await?;
+        let (status, body) = self.question(method, path, body, BODY, within).await?;
         let strange = EgressError::Strange(status.as_u16());
         if status.is_success() { serde_json::from_slice(&body).map_err(|_| strange) } else { Err(strange) }
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&impl Serialize>,
-        within: Duration,
-    ) -> Result<(StatusCode, Bytes), EgressError> {
-        let body = body.map(|body| serde_json::to_vec(body).unwrap_or_default()).unwrap_or_default();
-        let request = Request::builder().method(method).uri(path).body(Full::new(Bytes::from(body)));
-        let request = request.expect("a constant path is valid");
-        let exchange = async {
-            let response = self.send(request).await?;
-            let status = response.status();
-            Ok((status, collect(response.into_body(), BODY).await?))
-        };
-        timeout(within, exchange).await.unwrap_or(Err(EgressError::Slow(within)))
     }
 }

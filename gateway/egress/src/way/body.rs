@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use openclaw_wire::egress::Denial;
 
 use super::{call::Call, denial::Why, place::Place};
-use crate::mask::{Masked, Masks, Scanner};
+use crate::mask::{Masked, Masks, Scanned};
 
 /// Errors of bodies.
 pub type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -24,22 +24,20 @@ pub struct Stopped(pub Denial);
 
 /// A request's body on its way out.
 pub struct Outgoing<B> {
-    body: B,
-    scanner: Scanner,
+    body: Scanned<B>,
     call: Arc<Call>,
     place: Place,
-    ended: bool,
 }
 
 impl<B> Outgoing<B> {
     /// Wraps a body that goes to `place`.
     pub fn new(body: B, masks: Arc<Masks>, call: Arc<Call>, place: Place) -> Self {
-        Self { body, scanner: Scanner::new(masks), call, place, ended: false }
+        Self { body: Scanned::new(body, masks), call, place }
     }
+}
 
-    fn stopped(&self, why: &Why) -> Broken {
-        Stopped(self.call.denied(why)).into()
-    }
+fn stopped(call: &Call, why: &Why) -> Broken {
+    Stopped(call.denied(why)).into()
 }
 
 impl<B> Body for Outgoing<B>
@@ -51,44 +49,21 @@ where
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let this = self.get_mut();
-        while !this.ended {
-            let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(frame) => frame.map_err(Into::into)?,
-                None => {
-                    this.ended = true;
-                    break;
-                }
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            if let Err(why) = this.call.sends(data.len()) {
-                return Poll::Ready(Some(Err(this.stopped(&why))));
-            }
-            let data = this.scanner.pass(data);
-            if this.scanner.found() > 0 {
-                return Poll::Ready(Some(Err(this.stopped(&Why::Secret(this.place.clone())))));
-            }
-            if !data.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-        }
-        let rest = this.scanner.rest();
-        Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
+        let Self { body, call, place } = self.get_mut();
+        let came = |length| call.sends(length).map_err(|why| stopped(call, &why));
+        let found = |_, now| match now {
+            0 => Ok(()),
+            _ => Err(stopped(call, &Why::Secret(place.clone()))),
+        };
+        body.poll_piece(cx, came, found)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.scanner.held() == 0 && (self.ended || self.body.is_end_stream())
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.scanner.held() as u64;
-        let inner = if self.ended { SizeHint::with_exact(0) } else { self.body.size_hint() };
-        let mut hint = SizeHint::new();
-        hint.set_lower(inner.lower().saturating_add(held));
-        if let Some(upper) = inner.upper() {
-            hint.set_upper(upper.saturating_add(held));
-        }
-        hint
+        self.body.size_hint()
     }
 }
 
@@ -122,7 +97,7 @@ where
         let length = frame.data_ref().map_or(0, Bytes::len);
         Poll::Ready(Some(match self.call.receives(length) {
             Ok(()) => Ok(frame),
-            Err(why) => Err(Stopped(self.call.denied(&why)).into()),
+            Err(why) => Err(stopped(&self.call, &why)),
         }))
     }
 

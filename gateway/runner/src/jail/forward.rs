@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 use openclaw_confine::namespaces;
-use openclaw_runner::spec::AUTHORITY;
+use openclaw_runner::{running::passing, spec::AUTHORITY};
 use openclaw_wire::{facts::FACTS, way};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -198,8 +198,4 @@ impl Flow {
             }
         }
     }
-}
-
-fn passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -10,11 +10,10 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use openclaw_skill_kit::{arguments, folder::alone, http};
+use openclaw_skill_kit::{arguments, folder::alone, http, service::Source};
 use openclaw_wire::runner::Task;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use url::Url;
 
 /// Where the jail shows `~/pictures`.
 const PICTURES: &str = "/files/pictures";
@@ -33,32 +32,16 @@ struct Wanted {
     source: Source,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-enum Source {
-    #[default]
-    Openai,
-    Local,
-}
-
 fn main() -> ExitCode {
     openclaw_skill_kit::run(answer)
 }
 
 fn answer(task: &Task) -> Result<String, String> {
     let wanted: Wanted = arguments(task)?;
-    let urls: Vec<Url> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
-    let [openai, local] = urls.as_slice() else {
-        return Err("its skill.toml does not name the two addresses that it asks".into());
-    };
+    let url = wanted.source.address("/v1/images/generations")?;
     let folder = Path::new(PICTURES);
     // Before anything is paid for.
     free(folder, &wanted.name)?;
-    let mut url = match wanted.source {
-        Source::Openai => openai.clone(),
-        Source::Local => local.clone(),
-    };
-    url.set_path("/v1/images/generations");
     let size = wanted.size.as_deref().unwrap_or("1024x1024");
     let body = json!({ "model": MODEL, "prompt": wanted.prompt, "n": 1, "size": size });
     let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;

@@ -3,6 +3,7 @@
 
 pub mod folder;
 pub mod http;
+pub mod service;
 
 use std::{
     io::{self, Read, Write},

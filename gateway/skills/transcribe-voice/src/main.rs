@@ -3,10 +3,9 @@
 
 use std::{fs::OpenOptions, io::Read, os::unix::fs::OpenOptionsExt, path::Path, process::ExitCode};
 
-use openclaw_skill_kit::{arguments, folder::NOFOLLOW, http};
+use openclaw_skill_kit::{arguments, folder::NOFOLLOW, http, service::Source};
 use openclaw_wire::runner::Task;
 use serde::Deserialize;
-use url::Url;
 
 mod form;
 
@@ -41,29 +40,13 @@ struct Wanted {
     source: Source,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-enum Source {
-    #[default]
-    Openai,
-    Local,
-}
-
 fn main() -> ExitCode {
     openclaw_skill_kit::run(answer)
 }
 
 fn answer(task: &Task) -> Result<String, String> {
     let wanted: Wanted = arguments(task)?;
-    let urls: Vec<Url> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
-    let [openai, local] = urls.as_slice() else {
-        return Err("its skill.toml does not name the two addresses that it asks".into());
-    };
-    let mut url = match wanted.source {
-        Source::Openai => openai.clone(),
-        Source::Local => local.clone(),
-    };
-    url.set_path("/v1/audio/transcriptions");
+    let url = wanted.source.address("/v1/audio/transcriptions")?;
     let (sound, kind) = sound(Path::new(VOICE), &wanted.file)?;
     let mut form = Form::new(&sound);
     form.field("model", MODEL);

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use openclaw_skill_kit::arguments;
+use openclaw_skill_kit::{arguments, service::addresses};
 use openclaw_wire::runner::Task;
 use serde::Deserialize;
 use url::Url;
@@ -43,14 +43,11 @@ fn main() -> ExitCode {
 
 fn answer(task: &Task) -> Result<String, String> {
     let wanted: Wanted = arguments(task)?;
-    let urls: Vec<Url> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
-    let [places, forecast, other] = urls.as_slice() else {
-        return Err("its skill.toml does not name the three addresses that it asks".into());
-    };
+    let [places, forecast, other] = addresses()?;
     let days = wanted.days.clamp(1, 7);
     match wanted.source {
-        Source::Meteo => meteo::weather(places, forecast, &wanted.place, days),
-        Source::OpenWeatherMap => openweather::weather(other, &wanted.place, days),
+        Source::Meteo => meteo::weather(&places, &forecast, &wanted.place, days),
+        Source::OpenWeatherMap => openweather::weather(&other, &wanted.place, days),
     }
 }
 

@@ -3,11 +3,10 @@
 
 use std::process::ExitCode;
 
-use openclaw_skill_kit::{arguments, cut, http};
+use openclaw_skill_kit::{arguments, cut, http, service::addresses};
 use openclaw_wire::runner::Task;
 use serde::Deserialize;
 use serde_json::Value;
-use url::Url;
 
 /// Longest answer of a far end, in bytes.
 const MOST: usize = 4 << 20;
@@ -50,23 +49,18 @@ fn main() -> ExitCode {
 
 fn answer(task: &Task) -> Result<String, String> {
     let wanted: Wanted = arguments(task)?;
-    let urls: Vec<Url> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
-    let [brave, searxng] = urls.as_slice() else {
-        return Err("its skill.toml does not name the two addresses that it asks".into());
-    };
+    let [mut brave, mut searxng] = addresses()?;
     let count = wanted.count.clamp(1, 20);
     let hits = match wanted.source {
         Source::Brave => {
-            let mut url = brave.clone();
-            url.set_path("/res/v1/web/search");
-            url.query_pairs_mut().append_pair("q", &wanted.query).append_pair("count", &count.to_string());
-            from_brave(&http::json(&url, &[("accept", "application/json")], MOST)?)
+            brave.set_path("/res/v1/web/search");
+            brave.query_pairs_mut().append_pair("q", &wanted.query).append_pair("count", &count.to_string());
+            from_brave(&http::json(&brave, &[("accept", "application/json")], MOST)?)
         }
         Source::Searxng => {
-            let mut url = searxng.clone();
-            url.set_path("/search");
-            url.query_pairs_mut().append_pair("q", &wanted.query).append_pair("format", "json");
-            from_searxng(&http::json(&url, &[("accept", "application/json")], MOST)?)
+            searxng.set_path("/search");
+            searxng.query_pairs_mut().append_pair("q", &wanted.query).append_pair("format", "json");
+            from_searxng(&http::json(&searxng, &[("accept", "application/json")], MOST)?)
         }
     };
     Ok(words(&hits, count))

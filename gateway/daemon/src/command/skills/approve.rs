@@ -1,26 +1,23 @@
 //! `openclaw skills approve` and `revoke`: which hosts a skill may reach is told to egress by the operator, for exactly the
 //! state of the folder that was looked at. The gateway has no such word.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
 use http::Method;
 use openclaw_wire::{
     config::Config,
     egress::{Approval, Revoke},
     id::SkillId,
-    skill::{self, HostGrant, Reach, Skill},
+    skill::{HostGrant, Reach},
 };
 
 use crate::command::{
-    fault::Fault,
     place::Place,
     socket::{Socket, block_on},
 };
 
 /// Approves the hosts of a skill, given by its folder or by its name.
 pub fn approve(named: &str, place: &Place) -> anyhow::Result<()> {
-    let skill = find(named, place)?;
+    // A configuration that cannot be read is no reason to look elsewhere.
+    let skill = super::list::find(named, || Ok(Config::read(&place.config)?))?;
     let hosts = match skill.manifest {
         Some(manifest) => manifest.permissions.hosts,
         None => Vec::new(),
@@ -63,27 +60,6 @@ fn words(grant: &HostGrant) -> String {
         text += &format!(", with the key {}", key.as_str());
     }
     text
-}
-
-/// A path is a folder; a name is looked for where `openclaw run` finds skills.
-fn find(named: &str, place: &Place) -> anyhow::Result<Skill> {
-    if named.contains('/') {
-        let folder = Path::new(named).canonicalize().with_context(|| format!("open {named}"))?;
-        return Ok(skill::load(&folder)?);
-    }
-    let id: SkillId = named.parse().context("read the skill's name")?;
-    let own = std::env::current_exe().context("find this program's own file")?;
-    let bundled = own.parent().and_then(Path::parent).map(|folder| folder.join("skills"));
-    let config = Config::read(&place.config)?;
-    let shelves: Vec<PathBuf> = bundled.into_iter().chain(config.skills.folders).collect();
-    let found = shelves.iter().map(|shelf| shelf.join(id.as_str())).find(|folder| folder.is_dir());
-    let folder = found.ok_or_else(|| {
-        Fault::new(
-            format!("find the skill {id}: no folder of skills has it"),
-            "give its folder as a path, like ./skills/NAME",
-        )
-    })?;
-    Ok(skill::load(&folder)?)
 }
 
 #[cfg(test)]

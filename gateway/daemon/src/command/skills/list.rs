@@ -96,16 +96,15 @@ fn folders(config: &Config) -> Vec<PathBuf> {
     all
 }
 
-/// A path is a folder; a name is looked for where `openclaw run` finds skills.
-pub fn find(named: &str, place: &Place) -> anyhow::Result<Skill> {
+/// A path is a folder; a name is looked for where `openclaw run` finds skills, by the configuration that is asked for then.
+pub fn find(named: &str, config: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<Skill> {
     if named.contains('/') {
         let folder = Path::new(named).canonicalize().with_context(|| format!("open {named}"))?;
         return Ok(skill::load(&folder)?);
     }
     let id: SkillId = named.parse().context("read the skill's name")?;
-    let config = Config::read(&place.config).unwrap_or_default();
     let found =
-        shelves(&config).into_iter().map(|shelf| shelf.join(id.as_str())).find(|folder| folder.is_dir());
+        shelves(&config()?).into_iter().map(|shelf| shelf.join(id.as_str())).find(|folder| folder.is_dir());
     let folder = found.ok_or_else(|| {
         Fault::new(
             format!("find the skill {id}: no folder of skills has it"),

@@ -3,7 +3,10 @@
 use std::{fmt::Write, io::IsTerminal, process::ExitCode};
 
 use anyhow::Context;
-use openclaw_wire::skill::{Effect, HostGrant, Manifest, PathGrant, Reach, Role, Size, Skill, Span, Tool};
+use openclaw_wire::{
+    config::Config,
+    skill::{Effect, HostGrant, Manifest, PathGrant, Reach, Role, Size, Skill, Span, Tool},
+};
 use serde_json::json;
 
 use crate::command::{place::Place, terminal::clean};
@@ -13,7 +16,7 @@ const RED: char = '\u{1}';
 
 /// Shows it.
 pub fn show(named: &str, json: bool, place: &Place) -> anyhow::Result<ExitCode> {
-    let skill = super::list::find(named, place)?;
+    let skill = super::list::find(named, || Ok(Config::read(&place.config).unwrap_or_default()))?;
     if json {
         let all = json!({ "skill": skill.id, "folder": skill.folder, "digest": skill.digest, "manifest": skill.manifest });
         println!("{}", serde_json::to_string_pretty(&all).context("encode")?);
