@@ -36,6 +36,8 @@ CREATE TABLE usage (
 ) WITHOUT ROWID;
 CREATE TABLE frozen (since INTEGER NOT NULL);
 ";
+/// What was used is in egress's ledger.
+pub const MIGRATION_USAGE: &str = "DROP TABLE usage;";
 
 /// A chat's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,19 +65,6 @@ pub struct Row {
     pub turn: String,
     /// JSON of its labels.
     pub labels: String,
-}
-
-/// What one model call used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Used {
-    /// Model calls.
-    pub calls: u64,
-    /// Input tokens at the full price.
-    pub input: u64,
-    /// Input tokens from a cache, or into one.
-    pub cached: u64,
-    /// Output tokens.
-    pub output: u64,
 }
 
 /// The session of a chat; made when it is not there.
@@ -195,53 +184,6 @@ pub fn choose_model(
     Ok(())
 }
 
-/// Adds to what a session used on a day (UTC, `2026-01-31`).
-pub fn used(
-    transaction: &Transaction<'_>,
-    session: i64,
-    day: &str,
-    model: &str,
-    used: Used,
-) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET
-             calls = calls + excluded.calls, input = input + excluded.input,
-             cached = cached + excluded.cached, output = output + excluded.output",
-        )?
-        .execute(params![
-            session,
-            day,
-            model,
-            used.calls as i64,
-            used.input as i64,
-            used.cached as i64,
-            used.output as i64
-        ])?;
-    Ok(())
-}
-
-/// What was used since a day, by model: of one session, or of all.
-pub fn usage(
-    connection: &Connection,
-    session: Option<i64>,
-    since: &str,
-) -> rusqlite::Result<Vec<(String, Used)>> {
-    connection
-        .prepare_cached(
-            "SELECT model, sum(calls), sum(input), sum(cached), sum(output) FROM usage
-             WHERE day >= ?1 AND (?2 IS NULL OR session = ?2) GROUP BY model ORDER BY model",
-        )?
-        .query_map(params![since, session], |row| {
-            let number = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
-            Ok((
-                row.get(0)?,
-                Used { calls: number(1)?, input: number(2)?, cached: number(3)?, output: number(4)? },
-            ))
-        })?
-        .collect()
-}
-
 /// Since when everything is frozen, in unix seconds; `None` when it is not.
 pub fn frozen(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     connection.prepare_cached("SELECT min(since) FROM frozen")?.query_row([], |row| row.get(0))
@@ -260,7 +202,7 @@ pub fn freeze(transaction: &Transaction<'_>, since: Option<i64>) -> rusqlite::Re
 mod tests {
     use rusqlite::Connection;
 
-    use super::{Used, append, clear, find, fold, open, rows, usage, used};
+    use super::{append, clear, find, fold, open, rows};
 
     #[test]
     fn rows_are_folded_into_the_summary_and_bytes_follow() {
@@ -288,21 +230,5 @@ mod tests {
         clear(&transaction, session).expect("clear");
         let state = find(&transaction, "a", 1, 0).expect("find").expect("there");
         assert_eq!((state.summary.as_str(), state.bytes), ("", 0));
-    }
-
-    #[test]
-    fn usage_adds_up() {
-        let mut connection = Connection::open_in_memory().expect("open");
-        connection.execute_batch(super::MIGRATION).expect("migrate");
-        let transaction = connection.transaction().expect("begin");
-        let one = Used { calls: 1, input: 10, cached: 2, output: 3 };
-        for (session, day) in [(1, "2026-01-01"), (1, "2026-01-02"), (2, "2026-01-02")] {
-            used(&transaction, session, day, "m", one).expect("used");
-            used(&transaction, session, day, "m", one).expect("used");
-        }
-        let sum = |session, since| usage(&transaction, session, since).expect("usage")[0].1;
-        assert_eq!(sum(Some(1), "2026-01-02").input, 20);
-        assert_eq!(sum(Some(1), "2026-01-01").output, 12);
-        assert_eq!(sum(None, "2026-01-01").calls, 6);
     }
 }

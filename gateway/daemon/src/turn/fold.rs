@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Engine, conversation::tainted, today};
+use super::{Engine, conversation::tainted};
 use crate::{
     inbox::Lane,
     model::message::{Content, Part, Prompt, ToolChoice, Turn},
     policy::{Label, mark},
-    session::history::{self, Row, Session, Used},
+    session::history::{self, Row, Session},
     spend,
     store::StoreError,
 };
@@ -49,16 +49,10 @@ async fn fold(engine: &Arc<Engine>, lane: &Lane) -> Result<(), StoreError> {
     let Some(cut) = cut(&rows, window / 2) else { return Ok(()) };
     let old = &rows[..cut];
     let tainted = old.iter().any(|row| tainted(&row.labels)) || tainted(&session.summary_label);
-    let (summary, used) = tell(engine, lane, &session, old).await;
+    let summary = tell(engine, lane, &session, old).await;
     let label = serde_json::to_string(&[Label::model(tainted)]).expect("labels are plain data");
-    let (upto, id, day) = (old[cut - 1].id, session.id, today());
-    engine
-        .store
-        .write(move |tx| {
-            history::fold(tx, id, upto, &summary, &label)?;
-            used.iter().try_for_each(|(model, used)| history::used(tx, id, &day, model, *used))
-        })
-        .await?;
+    let (upto, id) = (old[cut - 1].id, session.id);
+    engine.store.write(move |tx| history::fold(tx, id, upto, &summary, &label)).await?;
     info!(chat = %lane.chat, turns = cut, "folded the older part of a conversation");
     Ok(())
 }
@@ -81,12 +75,7 @@ fn is_user(row: &Row) -> bool {
 }
 
 /// The new summary, from the old one and the rows. Never longer than configured.
-async fn tell(
-    engine: &Engine,
-    lane: &Lane,
-    session: &Session,
-    rows: &[Row],
-) -> (String, Option<(String, Used)>) {
+async fn tell(engine: &Engine, lane: &Lane, session: &Session, rows: &[Row]) -> String {
     let limit = engine.config.session.summary;
     let transcript = transcript(rows);
     let text = format!(
@@ -111,15 +100,9 @@ async fn tell(
             if answer.source.api != openclaw_wire::config::Api::Rehearsal
                 && !answer.text().trim().is_empty() =>
         {
-            let used = Used {
-                calls: 1,
-                input: answer.usage.input,
-                cached: answer.usage.cache_read + answer.usage.cache_write,
-                output: answer.usage.output,
-            };
-            (cut_at(answer.text().trim(), limit), Some((answer.source.route.to_string(), used)))
+            cut_at(answer.text().trim(), limit)
         }
-        _ => (first_lines(&session.summary, &transcript, limit), None),
+        _ => first_lines(&session.summary, &transcript, limit),
     }
 }
 

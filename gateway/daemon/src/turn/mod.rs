@@ -62,7 +62,7 @@ use crate::{
 pub use terminal::Terminal;
 
 /// The tables of all stages, in the order in which releases brought them. Only ever appended to.
-pub const MIGRATIONS: [&str; 15] = [
+pub const MIGRATIONS: [&str; 16] = [
     inbox::MIGRATION,
     session::pairing::MIGRATION,
     session::history::MIGRATION,
@@ -78,6 +78,7 @@ pub const MIGRATIONS: [&str; 15] = [
     spend::told::MIGRATION,
     skill::offered::MIGRATION,
     skill::calls::MIGRATION_REASON,
+    session::history::MIGRATION_USAGE,
 ];
 
 /// An accepted update on its way through its lane.
@@ -339,11 +340,6 @@ fn now() -> i64 {
 /// Unix milliseconds.
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
-}
-
-/// The day, in UTC: `2026-01-31`.
-fn today() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
 
 #[cfg(test)]

@@ -23,10 +23,7 @@ use crate::{
         message::{Content, Part, Stop, ToolCall, ToolResult, ToolSpec, Turn},
     },
     policy::{Grant, Label, mark},
-    session::{
-        Admission,
-        history::{self, Used},
-    },
+    session::{Admission, history},
     skill::{Found, calls},
     spend,
     store::StoreError,
@@ -43,8 +40,6 @@ pub struct Thought {
     pub failed: bool,
     /// Turns with their labels, as JSON, that are not stored yet.
     pub unstored: Vec<(String, String)>,
-    /// Tokens, by model.
-    pub used: Vec<(String, Used)>,
 }
 
 /// The message at hand while it is thought about.
@@ -184,15 +179,8 @@ impl Desk<'_> {
         let models = self.engine.models.on_account_of(&spend::account(self.lane));
         let asking = models.ask(&prompt, choice.as_ref(), self.stop, &mut show);
         let answer = tokio::time::timeout_at(self.deadline, asking).await.map_err(|_| None)?.map_err(Some)?;
-        let used = Used {
-            calls: 1,
-            input: answer.usage.input,
-            cached: answer.usage.cache_read + answer.usage.cache_write,
-            output: answer.usage.output,
-        };
         self.engine.operators_matter(self.lane, &answer.failures).await;
         self.spent += answer.usage.total();
-        self.thought.used.push((answer.source.route.to_string(), used));
         let (labels, stop) = (vec![Label::model(self.conversation.tainted); answer.parts.len()], answer.stop);
         self.push(answer.into_turn(), &labels);
         Ok(stop)
@@ -342,20 +330,16 @@ impl Desk<'_> {
 
     /// Stores what is not stored yet: before a call runs, and after it ran.
     async fn store(&mut self) -> Result<(), StoreError> {
-        let (unstored, used) =
-            (std::mem::take(&mut self.thought.unstored), std::mem::take(&mut self.thought.used));
+        let unstored = std::mem::take(&mut self.thought.unstored);
         if unstored.is_empty() {
             return Ok(());
         }
-        let (lane, row, day) = (self.lane.clone(), self.row, super::today());
+        let (lane, row) = (self.lane.clone(), self.row);
         self.engine
             .store
             .write(move |tx| {
                 let session = history::open(tx, lane.bot.as_str(), lane.chat.0, lane.topic)?;
-                unstored
-                    .iter()
-                    .try_for_each(|(turn, labels)| history::append(tx, session, row, turn, labels))?;
-                used.iter().try_for_each(|(model, used)| history::used(tx, session, &day, model, *used))
+                unstored.iter().try_for_each(|(turn, labels)| history::append(tx, session, row, turn, labels))
             })
             .await
     }

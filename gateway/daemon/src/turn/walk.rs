@@ -11,7 +11,6 @@ use super::{
     now, now_ms, orders,
     reply::Reply,
     think::{self, Thought},
-    today,
     vouched::{self, Vouched},
     words,
 };
@@ -173,7 +172,7 @@ fn shown(engine: &Engine, lane: &Lane, row: i64) -> Result<Shown, StoreError> {
     }
 }
 
-/// The one commit at the end: history, usage, answer, and the inbox rows.
+/// The one commit at the end: history, answer, and the inbox rows.
 async fn end(
     engine: &Arc<Engine>,
     lane: &Lane,
@@ -181,7 +180,7 @@ async fn end(
     thought: Thought,
     reply: Reply,
 ) -> Result<(), StoreError> {
-    let (at, day, lane_) = (now_ms(), today(), lane.clone());
+    let (at, lane_) = (now_ms(), lane.clone());
     let outgoing = reply.outgoing(&thought.text);
     let (first, was_shown) = (rows[0], reply.was_shown());
     engine
@@ -190,9 +189,6 @@ async fn end(
             let session = history::open(tx, lane_.bot.as_str(), lane_.chat.0, lane_.topic)?;
             for (turn, labels) in &thought.unstored {
                 history::append(tx, session, first, turn, labels)?;
-            }
-            for (model, used) in &thought.used {
-                history::used(tx, session, &day, model, *used)?;
             }
             calls::forget(tx, first)?;
             if was_shown {
