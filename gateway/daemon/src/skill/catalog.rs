@@ -7,7 +7,6 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use jsonschema::Validator;
 use openclaw_wire::{
     id::SkillId,
     mcp::Offered,
@@ -15,7 +14,10 @@ use openclaw_wire::{
 };
 use serde_json::Value;
 
-use super::server::{self, Served};
+use super::{
+    arguments::Arguments,
+    server::{self, Served},
+};
 
 /// All skills.
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ pub struct Found {
     pub tool: Arc<Tool>,
     /// How its MCP server knows it; `None` for a tool of the skill's own program.
     pub served: Option<Served>,
-    validator: Arc<Validator>,
+    arguments: Arc<Arguments>,
 }
 
 impl Catalog {
@@ -173,12 +175,9 @@ impl Known {
                 false => format!("tool {name:?}: another skill has a tool of this name"),
             });
         }
-        let validator = jsonschema::validator_for(&tool.arguments).map_err(|error| {
-            let error: String = error.to_string().chars().take(200).collect();
-            format!("tool {name:?}: arguments are no JSON schema: {error}")
-        })?;
-        let (skill, tool, validator) = (Arc::clone(skill), Arc::new(tool), Arc::new(validator));
-        self.tools.push(Found { skill, tool, served, validator });
+        let arguments = Arguments::new(&tool.arguments).map_err(|error| format!("tool {name:?}: {error}"))?;
+        let (skill, tool, arguments) = (Arc::clone(skill), Arc::new(tool), Arc::new(arguments));
+        self.tools.push(Found { skill, tool, served, arguments });
         Ok(())
     }
 }
@@ -191,13 +190,7 @@ impl Found {
 
     /// Whether the arguments fit the tool's schema; the error is for the model and bounded.
     pub fn validate(&self, arguments: &Value) -> Result<(), String> {
-        self.validator.validate(arguments).map_err(|error| {
-            let text = format!(
-                "the arguments do not fit the tool's schema: {error} (at {:?})",
-                error.instance_path().as_str()
-            );
-            text.chars().take(500).collect()
-        })
+        self.arguments.validate(&self.tool.arguments, arguments)
     }
 }
 

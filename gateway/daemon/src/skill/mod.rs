@@ -4,6 +4,7 @@
 mod yaml;
 mod words;
 mod server;
+mod arguments;
 mod catalog;
 pub mod offered;
 pub mod calls;
