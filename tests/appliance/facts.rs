@@ -119,6 +119,13 @@ fn the_first_configuration_is_strict_and_meant_for_the_tunnel() {
 }
 
 #[test]
+fn services_are_as_thrifty_as_the_supervisors_children() {
+    let (name, value_) = openclaw_confine::memory::TUNABLES;
+    let hardening = file("systemd/system/openclaw-.service.d/00-hardening.conf");
+    assert_eq!(value(&hardening, "Environment"), format!("{name}={value_}"));
+}
+
+#[test]
 fn the_tunnel_leads_to_the_webhook_and_nowhere_else() {
     let text = file("cloudflared/config.yml");
     let services: Vec<_> = text

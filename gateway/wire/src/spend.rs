@@ -10,6 +10,7 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::money::Usd;
 
@@ -28,18 +29,19 @@ pub enum Span {
     Month,
 }
 
-/// Whose spending a cap bounds.
+/// Whose spending a cap bounds. The names of thousands of chats live long among pieces that pass: each in a piece of its
+/// own would hold a page of memory, so they stand where the enum stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "of", content = "name")]
 pub enum Whose {
     /// Everybody's together.
     All,
     /// Of one key, by name.
-    Key(String),
+    Key(SmolStr),
     /// Of one chat: `bot/number`.
-    Chat(String),
+    Chat(SmolStr),
     /// Of one skill.
-    Skill(String),
+    Skill(SmolStr),
 }
 
 /// For people: `all together`, `key X`.

@@ -59,7 +59,7 @@ pub fn of_chat(report: &Report, chat: &str) -> String {
             text += &format!("  {model}: {}\n", used(&one));
         }
     }
-    let whose = Whose::Chat(chat.to_owned());
+    let whose = Whose::Chat(chat.into());
     text += &limits(report.caps.iter().filter(|state| state.cap.whose == whose));
     text.trim_end().to_owned()
 }

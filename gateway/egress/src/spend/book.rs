@@ -11,6 +11,7 @@ use openclaw_wire::{
     money::Usd,
     spend::{Alert, AlertKind, CapId, CapState, Raise, Span, Used, Whose, is_near},
 };
+use smol_str::SmolStr;
 
 use super::{
     caps::Caps,
@@ -428,7 +429,7 @@ impl Book {
         let mut who = who.clone();
         let known = || self.tallies.contains_key(&Whose::Chat(who.chat.clone()));
         if self.tallies.len() >= NAMES && !who.chat.is_empty() && !known() {
-            OTHERS.clone_into(&mut who.chat);
+            who.chat = SmolStr::new_static(OTHERS);
         }
         who
     }

@@ -20,9 +20,9 @@ impl Caps {
     pub fn new(config: &Config) -> Self {
         let named = config.cap.iter().filter_map(|cap| {
             let whose = match (&cap.key, &cap.chat, &cap.skill) {
-                (Some(key), None, None) => Whose::Key(key.clone()),
-                (None, Some(chat), None) => Whose::Chat(chat.clone()),
-                (None, None, Some(skill)) => Whose::Skill(skill.to_string()),
+                (Some(key), None, None) => Whose::Key(key.into()),
+                (None, Some(chat), None) => Whose::Chat(chat.into()),
+                (None, None, Some(skill)) => Whose::Skill(skill.as_str().into()),
                 _ => return None, // Refused when the configuration was read.
             };
             Some((whose, (cap.day, cap.month)))

@@ -397,7 +397,7 @@ impl Reservation {
         let Some(ticket) = self.ticket.take() else { return };
         let used = Used { calls: 1, ..used };
         if used.cost > self.most {
-            tracing::warn!(cost = %used.cost, most = %self.most, model = self.who.model, "a call cost more than it could");
+            tracing::warn!(cost = %used.cost, most = %self.most, model = self.who.model.as_str(), "a call cost more than it could");
         }
         let mut desk = self.ledger.shared.desk();
         let first = desk.book.waiting() == 0;

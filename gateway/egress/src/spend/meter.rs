@@ -45,7 +45,7 @@ impl Charge {
             return Ok(());
         }
         self.release();
-        self.who.key = key.to_owned();
+        self.who.key = key.into();
         self.reservation = Some(self.ledger.reserve(self.who.clone(), self.most).await?);
         Ok(())
     }

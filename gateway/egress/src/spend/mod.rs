@@ -27,6 +27,7 @@ use openclaw_wire::{
     money::Usd,
     spend::CHAT,
 };
+use smol_str::SmolStr;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
@@ -107,7 +108,7 @@ impl Bill {
                 (Some(body.into()), bound, most, room)
             }
         };
-        let who = Account { key: String::new(), model: name(&self.model), chat, skill: String::new() };
+        let who = Account { model: name(&self.model), chat, ..Account::default() };
         let charge = Charge {
             api: self.api,
             tariff: self.tariff.clone(),
@@ -139,9 +140,9 @@ pub fn is_chat(name: &str) -> bool {
 }
 
 /// The chat that a request is for, as its header says.
-fn chat(headers: &HeaderMap) -> Result<String, Refusal> {
-    let Some(name) = headers.get(CHAT) else { return Ok(String::new()) };
-    name.to_str().ok().filter(|name| is_chat(name)).map(str::to_owned).ok_or_else(|| {
+fn chat(headers: &HeaderMap) -> Result<SmolStr, Refusal> {
+    let Some(name) = headers.get(CHAT) else { return Ok(SmolStr::default()) };
+    name.to_str().ok().filter(|name| is_chat(name)).map(SmolStr::new).ok_or_else(|| {
         refusal(RefusalKind::BadRequest, format!("the header {CHAT} names no chat"), "write bot/number")
     })
 }
@@ -151,7 +152,7 @@ fn plain(byte: u8) -> bool {
 }
 
 /// A name as it stands in the ledger.
-fn name(text: &str) -> String {
+fn name(text: &str) -> SmolStr {
     let short = text.bytes().take(LONGEST_NAME);
     short.map(|byte| if plain(byte) { char::from(byte) } else { '?' }).collect()
 }

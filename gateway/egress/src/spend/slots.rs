@@ -10,6 +10,7 @@ use std::{
 
 use openclaw_wire::spend::Used;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::period::Day;
 
@@ -37,13 +38,13 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Account {
     /// The key.
-    pub key: String,
+    pub key: SmolStr,
     /// The vendor's model, or a host.
-    pub model: String,
+    pub model: SmolStr,
     /// `bot/number`.
-    pub chat: String,
+    pub chat: SmolStr,
     /// The skill.
-    pub skill: String,
+    pub skill: SmolStr,
 }
 
 impl Record {

@@ -8,6 +8,7 @@ use openclaw_wire::{
     spend::{Alert, AlertKind, CapId, Line, Report, Span, Spent, Used, Whose},
 };
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, params};
+use smol_str::SmolStr;
 
 use super::{
     book::{Batch, Begun, FIRST, Loaded, NAMES, OTHERS},
@@ -232,10 +233,10 @@ fn add(transaction: &Transaction<'_>, day: Day, who: &Account, used: &Used) -> r
         )?
         .execute(params![
             day.0,
-            who.key,
-            who.model,
-            who.chat,
-            who.skill,
+            who.key.as_str(),
+            who.model.as_str(),
+            who.chat.as_str(),
+            who.skill.as_str(),
             int(used.calls),
             int(used.failed),
             int(used.cut),
@@ -265,12 +266,12 @@ fn load(transaction: &Transaction<'_>, day: Day) -> rusqlite::Result<Loaded> {
     let mut rows = rows.query([first.0, next.0, day.0])?;
     while let Some(row) = rows.next()? {
         // A release that did not bound the names may have left more; the dearest keep theirs.
-        let mut chat: String = row.get(1)?;
+        let mut chat = SmolStr::new(row.get_ref(1)?.as_str()?);
         if loaded.spent.len() >= NAMES
             && !chat.is_empty()
             && !loaded.spent.contains_key(&Whose::Chat(chat.clone()))
         {
-            OTHERS.clone_into(&mut chat);
+            chat = SmolStr::new_static(OTHERS);
         }
         let sums = [nano(row.get::<_, Option<i64>>(5)?.unwrap_or(0)), nano(row.get(4)?)];
         let mut to = |whose| {
@@ -278,13 +279,15 @@ fn load(transaction: &Transaction<'_>, day: Day) -> rusqlite::Result<Loaded> {
             *sum = [sum[0].plus(sums[0]), sum[1].plus(sums[1])];
         };
         to(Whose::All);
-        let [key, skill, model]: [String; 3] = [row.get(0)?, row.get(2)?, row.get(3)?];
-        if model.is_empty() {
+        let [key, skill] = [row.get_ref(0)?.as_str()?, row.get_ref(2)?.as_str()?];
+        if row.get_ref(3)?.as_str()?.is_empty() {
             loaded.unknown = [loaded.unknown[0].plus(sums[0]), loaded.unknown[1].plus(sums[1])];
         }
-        for (name, whose) in
-            [(key, Whose::Key as fn(String) -> Whose), (chat, Whose::Chat), (skill, Whose::Skill)]
-        {
+        for (name, whose) in [
+            (key.into(), Whose::Key as fn(SmolStr) -> Whose),
+            (chat, Whose::Chat),
+            (skill.into(), Whose::Skill),
+        ] {
             if !name.is_empty() {
                 to(whose(name));
             }

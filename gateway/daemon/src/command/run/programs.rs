@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::Context;
-use openclaw_confine::spawn::{Child, Start};
+use openclaw_confine::{
+    memory::TUNABLES,
+    spawn::{Child, Start},
+};
 use openclaw_wire::facts::FACTS;
 
 use super::{keys, sockets::Sockets, supervise::Slot};
@@ -117,7 +120,10 @@ fn slot(
     log: Option<Arc<File>>,
 ) -> Slot {
     let start = move || {
-        let mut start = Start::new(&program).own_session().standard(0, File::open("/dev/null")?.into());
+        let mut start = Start::new(&program)
+            .own_session()
+            .env(TUNABLES.0, TUNABLES.1)
+            .standard(0, File::open("/dev/null")?.into());
         for arg in &args {
             start = start.arg(arg);
         }

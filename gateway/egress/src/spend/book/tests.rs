@@ -39,7 +39,7 @@ fn cents(cents: u64) -> Usd {
 }
 
 fn who(chat: &str) -> Account {
-    Account { key: "K".into(), model: "m".into(), chat: chat.into(), skill: String::new() }
+    Account { key: "K".into(), model: "m".into(), chat: chat.into(), ..Account::default() }
 }
 
 impl Desk {
