@@ -1,6 +1,8 @@
 //! What OpenClaw promises, shown with the real programs. One module for each promise; each test says in its first line
 //! what is promised, and which line of `incidents.md` it covers, if any.
 
+#![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
+
 mod webhook_refuses_requests_without_its_secret;
 mod webhook_decides_before_it_reads;
 mod webhook_slows_guessing_down;

@@ -1,6 +1,8 @@
 //! Third parties: are the stand-ins faithful, do the vendors' types accept our requests, do model servers that nobody
 //! here wrote get on with us?
 
+#![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
+
 mod documents_of_other_programs_are_read;
 mod mcp_servers_keep_to_their_manifests;
 mod models_answer;

@@ -176,6 +176,7 @@ fn ports_are_closed(profile: &Profile) -> Result<(), String> {
     closed("binding a TCP port", TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map(drop))?;
     if profile.connect.as_ref().is_some_and(|ports| !ports.contains(&9)) {
         let discard = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9).into();
+        #[expect(clippy::disallowed_methods, reason = "it shows that the kernel refuses")]
         let tried = TcpStream::connect_timeout(&discard, Duration::from_secs(1)).map(drop);
         closed("connecting to a TCP port", tried)?;
     }

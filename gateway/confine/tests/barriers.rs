@@ -1,7 +1,7 @@
 //! Each barrier with its positive control: the act works before, and after [`enforce`] it fails with the exact errno, or
 //! kills the process that tries. Every case runs in a child of its own: what is given up is gone for good.
 
-#![allow(unsafe_code, clippy::unwrap_used)] // raw calls that must be refused; a test may unwrap
+#![allow(unsafe_code, clippy::unwrap_used, clippy::disallowed_methods)] // raw calls that must be refused; a test may unwrap
 
 use std::{
     ffi::c_long,

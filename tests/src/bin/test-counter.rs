@@ -1,5 +1,7 @@
 //! The program of the skill `counter`: one effect that can be counted from outside, and a few probes of its jail.
 
+#![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read, Write},

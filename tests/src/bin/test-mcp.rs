@@ -1,6 +1,8 @@
 //! An MCP server over standard input and output, written from the protocol's description and without anybody's SDK: one of
 //! each era, and hostile ones. Its first argument says which.
 
+#![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
+
 use std::io::{self, BufRead, Write};
 
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! The program of the skills with which the way out is tried: does what the call says, and tells how it went.
 
+#![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
+
 use std::{
     fs,
     io::{self, Read, Write},

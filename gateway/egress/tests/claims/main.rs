@@ -1,6 +1,8 @@
 //! What egress promises, shown on the real program: started with inherited descriptors, locked down, with stand-ins
 //! on loopback in the place of the far ends.
 
+#![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
+
 mod authority;
 mod far;
 mod program;

@@ -1,5 +1,7 @@
 //! Reaching somebody: over IP, over unix sockets, by name.
 
+#![expect(clippy::disallowed_methods, reason = "the drill tries what must be refused")]
+
 use std::{
     io,
     net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket},

@@ -1,6 +1,8 @@
 //! `make bench`: what the real programs cost, beside what the same machine does at most in the same run. Absolute
 //! figures say more about the machine than about us; the ratios are what counts.
 
+#![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
+
 mod accept;
 mod far;
 mod floor;

@@ -1,5 +1,7 @@
 //! The gate over real connections: what it answers, what it stores, and when it hangs up.
 
+#![expect(clippy::disallowed_methods, reason = "the tests are the senders")]
+
 mod timing;
 
 use std::{
