@@ -17,7 +17,7 @@ async fn a_limit_is_told_with_its_line() {
     world.anna.says("#spin");
     let (one, other) = (world.anna.hears().await.text, world.anna.hears().await.text);
     let both = format!("{one}\n{other}");
-    let line = r#"[limits] cpu = "2 s""#;
+    let line = r#"[limits] cpu = "1 s""#;
     assert!(both.contains("it span") && both.contains("skill counter: fail used more CPU time"), "{both}");
     assert!(both.contains(line) && both.contains("raise that limit in its skill.toml"), "{both}");
     assert!(

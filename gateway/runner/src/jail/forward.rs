@@ -172,6 +172,8 @@ impl Flow {
                 match read {
                     Ok(length) => self.last = length == 0,
                     Err(error) if passing(&error) => return Ok(false),
+                    // Egress closed before it had read everything; what it said before is whole.
+                    Err(error) if !self.drains && gone(&error) => self.last = true,
                     Err(error) => return Err(error),
                 }
             }
@@ -181,7 +183,7 @@ impl Flow {
                 match to.write(&self.buffer[self.written..]) {
                     Ok(length) => self.written += length,
                     Err(error) if passing(&error) => return Ok(false),
-                    Err(error) if self.drains && error.kind() == io::ErrorKind::BrokenPipe => {
+                    Err(error) if self.drains && gone(&error) => {
                         self.lost = true;
                         continue;
                     }
@@ -196,6 +198,51 @@ impl Flow {
             if self.last {
                 return Ok(!std::mem::replace(&mut self.ended, true));
             }
+        }
+    }
+}
+
+/// The other end of a unix socket has closed it; "reset" when it left something unread.
+fn gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{Shutdown, TcpListener, TcpStream},
+        os::unix::net::UnixStream,
+        thread,
+    };
+
+    use super::{Connection, Flow};
+
+    /// Egress answers and closes while the skill still sends.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test is the skill")]
+    fn an_early_answer_reaches_who_still_sends() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        for _ in 0..300 {
+            let mut sender = TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
+            let (skill, _) = listener.accept().expect("accept");
+            let (egress, mut far) = UnixStream::pair().expect("a pair");
+            skill.set_nonblocking(true).expect("set");
+            egress.set_nonblocking(true).expect("set");
+            let out = Flow { drains: true, ..Flow::default() };
+            let mut connection = Connection { skill, egress, out, back: Flow::default() };
+            let forwarder = thread::spawn(move || while connection.advance().expect("goes on") {});
+            let answers = thread::spawn(move || {
+                far.read_exact(&mut [0; 10]).expect("the head");
+                far.write_all(b"no").expect("answer");
+            });
+            sender.write_all(&[b'x'; 700_000]).expect("the body is taken to its end");
+            sender.shutdown(Shutdown::Write).expect("the end");
+            let mut answer = String::new();
+            sender.read_to_string(&mut answer).expect("the answer");
+            assert_eq!(answer, "no");
+            answers.join().expect("ended");
+            forwarder.join().expect("ended");
         }
     }
 }
