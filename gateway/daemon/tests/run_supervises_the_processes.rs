@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use openclaw_confine::memory::TUNABLES;
 use rustix::process::{Pid, Signal, kill_process};
 
 const KEY: &str = "test-key-not-real";
@@ -116,9 +117,16 @@ fn keys_reach_egress_alone_and_no_environment() {
     let mut run = Run::start();
     run.ready();
     let (egress, runner) = (run.told("egress").remove(0), run.told("runner").remove(0));
+    let thrifty = format!("env=[{}={}", TUNABLES.0, TUNABLES.1);
     assert!(egress.contains(&format!("keys=[ANTHROPIC_API_KEY={KEY}]")), "only what can be used: {egress}");
-    assert!(egress.contains("env=[LISTEN_FDS=4 LISTEN_FDNAMES=gateway:runner:operator:keys ]"), "{egress}");
-    assert!(runner.contains("env=[LISTEN_FDS=2 LISTEN_FDNAMES=gateway:egress ] keys=[]"), "{runner}");
+    assert!(
+        egress.contains(&format!("{thrifty} LISTEN_FDS=4 LISTEN_FDNAMES=gateway:runner:operator:keys ]")),
+        "{egress}"
+    );
+    assert!(
+        runner.contains(&format!("{thrifty} LISTEN_FDS=2 LISTEN_FDNAMES=gateway:egress ] keys=[]")),
+        "{runner}"
+    );
     // Control: a program that keeps its environment shows the key there.
     let mut keeps =
         Command::new("/bin/sleep").arg("60").env("ANTHROPIC_API_KEY", KEY).spawn().expect("starts");
