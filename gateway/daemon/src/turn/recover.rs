@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::{Engine, Item, TERMINAL, now, owner};
 use crate::{
     inbox::{self, Lane},
-    outbox::{sender::Event, shown},
+    outbox::{rows, sender::Event, shown},
     policy::ask,
     skill::calls,
     store::StoreError,
@@ -31,6 +31,7 @@ impl Engine {
     /// Takes up everything that waits in the inbox, in order. Once, at start.
     pub async fn recover(self: &Arc<Self>) -> Result<usize, StoreError> {
         self.follow_all().await?;
+        self.close_unasked().await?;
         let rows = self.store.read(inbox::waiting)?;
         let count = rows.len();
         let seat = self.begin(rows.last().map(|row| row.id)).await?;
@@ -97,6 +98,18 @@ impl Engine {
             Ok(_) => self.answered.notify_waiters(),
             Err(error) => warn!(%error, "could not close a question that was not delivered; it expires"),
         }
+    }
+
+    /// The same for those whose message was given up right before the process ended, so that nobody heard of it.
+    async fn close_unasked(&self) -> Result<(), StoreError> {
+        let dead = self.store.read(|connection| rows::dead(connection, u32::MAX))?;
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let close = move |tx: &rusqlite::Transaction<'_>| {
+            dead.iter().try_for_each(|row| ask::undelivered(tx, &[row.id], &row.problem).map(drop))
+        };
+        self.store.write(close).await
     }
 
     /// Deletes what is no longer needed, for ever.

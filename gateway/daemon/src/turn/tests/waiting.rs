@@ -53,6 +53,36 @@ async fn a_turn_that_waits_for_the_owner_keeps_nobody_from_running() {
 }
 
 #[test]
+fn a_question_that_was_given_up_right_before_a_crash_is_a_no_at_the_next_start() {
+    let dir = tempfile::tempdir().expect("dir");
+    process(async {
+        let world = World::start(dir.path()).await;
+        world.accept(&message(1, OWNER, "call send {}")).await;
+        world.until("a question", |world| world.telegram.texts().len() == 1).await;
+        let sent = |world: &World| world.engine.store.read(outbox::rows::depth).expect("depth").0 == 0;
+        world.until("sent", sent).await;
+    });
+    process(async {
+        let world = World::start(dir.path()).await;
+        world.engine.recover().await.expect("recover");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(world.inbox(), (1, 0), "while the question is open it waits");
+        let give_up = |tx: &rusqlite::Transaction<'_>| {
+            tx.execute("UPDATE outbox SET state = 'dead', problem = 'the chat is gone'", [])
+        };
+        assert_eq!(world.engine.store.write(give_up).await.expect("given up"), 1);
+    });
+    process(async {
+        let world = World::start(dir.path()).await;
+        world.engine.recover().await.expect("recover");
+        world.until("it goes on", |world| world.inbox() == (0, 0)).await;
+        let why = |world: &World| world.telegram.texts().iter().any(|text| text.contains("the chat is gone"));
+        world.until("the refusal is told", why).await;
+        assert_eq!(world.runs.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
 fn in_a_crash_loop_a_turn_is_counted_while_it_runs_and_not_while_it_waits_for_the_owner() {
     let dir = tempfile::tempdir().expect("dir");
     let tries = |world: &World| world.engine.store.read(inbox::waiting).expect("read")[0].tries;
