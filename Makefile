@@ -30,7 +30,7 @@ release: export CARGO_INCREMENTAL = 0
 
 step = @printf '\n==> %s\n' "$(1)"
 
-.PHONY: help run test check bench fmt lint build reproduce clean release deny advisories fuzz peers appliance
+.PHONY: help run test check bench fmt lint build reproduce clean release deny advisories fuzz peers appliance nix
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,11 @@ appliance: ## Units, firewall and tunnel of the appliance, and a boot in a conta
 	$(call step,the appliance)
 	@if [ "$$(id -u)" -eq 0 ]; then tests/appliance/root; else echo "NOT CHECKED: units, firewall and boot need root"; fi
 	cargo test --workspace --locked --test appliance -- --nocapture $(AS_ROOT)
+
+nix: ## The Nix files: facts, units, settings; with OPENCLAW_NIXPKGS=DIR the whole appliance and each refusal
+	@.ci/needs nix
+	$(call step,Nix)
+	cargo test --workspace --locked --test appliance nix:: -- --nocapture
 
 fuzz: ## Fuzz each parser briefly
 	@.ci/needs fuzz

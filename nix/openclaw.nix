@@ -22,10 +22,11 @@ let
   });
   # Of a unit NixOS compares its own text alone, and neither the drop-ins for all of ours nor the configuration.
   changes = builtins.hashString "sha256" (lib.concatStrings (lib.attrValues (lib.mapAttrs (_: placed) sources.units)) + "${configuration}");
-  texts = lib.mapAttrs (_: placed) sources.units // lib.genAttrs (map (unit: "${unit}.d/90-changes.conf") ours) (path:
-    if lib.hasPrefix "openclaw-firewall" path
-    then "[Unit]\nX-ReloadIfChanged=true\nX-Reload-Triggers=${changes}\n"
-    else "[Unit]\nX-Restart-Triggers=${changes}\n");
+  anew = unit: if lib.hasInfix "\nExecReload=" sources.units.${unit}
+    then "X-ReloadIfChanged=true\nX-Reload-Triggers=${changes}"
+    else "X-Restart-Triggers=${changes}";
+  texts = lib.mapAttrs (_: placed) sources.units
+    // lib.listToAttrs (map (unit: lib.nameValuePair "${unit}.d/90-changes.conf" "[Unit]\n${anew unit}\n") ours);
   units = pkgs.runCommand "openclaw-units" { preferLocalBuild = true; } (lib.concatStrings (lib.mapAttrsToList (path: text: ''
     install -D -m 444 ${pkgs.writeText (lib.strings.sanitizeDerivationName (baseNameOf path)) text} "$out"/${lib.escapeShellArg "lib/systemd/system/${path}"}
   '') texts));

@@ -1,4 +1,4 @@
-# WireGuard, the operator's way in, when this machine's description names its peers. Otherwise `openclaw vpn` keeps them.
+# WireGuard, the operator's way in, where this machine's description names its peers.
 { config, lib, pkgs, ... }:
 let
   inherit (import ./sources.nix) facts;

@@ -6,6 +6,7 @@
 mod facts;
 mod firewall;
 mod namespace;
+mod nix;
 mod ssh;
 mod started;
 mod tree;
