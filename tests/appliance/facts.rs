@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use openclaw_wire::{
-    config::{Config, From, Listen, Profile},
+    config::{Config, From, Listen, Page, Profile},
     facts::FACTS,
 };
 
@@ -36,6 +36,7 @@ fn each_socket_has_the_path_and_the_owner_of_the_facts() {
         ("runner-gateway", unix.runner_for_gateway.clone(), "gateway", &users.gateway, "0600"),
         ("gateway-admin", state.join(&FACTS.state.admin_socket), "admin", &users.gateway, "0600"),
         ("gateway-webhook", unix.webhook_for_tunnel.clone(), "webhook", &users.gateway, "0660"),
+        ("gateway-page", unix.page_for_listeners.clone(), "page", &users.gateway, "0600"),
     ] {
         let text = file(&format!("systemd/system/openclaw-{unit}.socket"));
         assert_eq!(value(&text, "ListenStream"), path.to_str().expect("text"), "{unit}");
@@ -47,6 +48,39 @@ fn each_socket_has_the_path_and_the_owner_of_the_facts() {
         // The service takes it over.
         let service = file(&format!("systemd/system/{}", value(&text, "Service")));
         assert!(value(&service, "Sockets").contains(&format!("openclaw-{unit}.socket")), "{unit}");
+    }
+}
+
+/// On the VPN's interfaces and nowhere else, bound to each (incident 18).
+#[test]
+fn the_page_listens_on_the_vpns_interfaces() {
+    let (vpn, port) = (&FACTS.vpn, FACTS.admin.port);
+    for (unit, address, interface) in [
+        ("vpn", format!("{}:{port}", vpn.address), &vpn.interface),
+        ("tailscale", format!("0.0.0.0:{port}"), &vpn.tailscale),
+    ] {
+        let text = file(&format!("systemd/system/openclaw-page-{unit}.socket"));
+        assert_eq!(value(&text, "ListenStream"), address);
+        assert_eq!(value(&text, "BindToDevice"), interface.as_str());
+        let device = format!("sys-subsystem-net-devices-{}.device", interface.replace('-', "\\x2d"));
+        assert_eq!(value(&text, "WantedBy"), device);
+        assert_eq!(value(&text, "Service"), format!("openclaw-page@{unit}.service"));
+    }
+    let up = file("systemd/system/openclaw-vpn.service");
+    let book = FACTS.install.state.join(&FACTS.state.vpn);
+    assert_eq!(value(&up, "ConditionPathExists"), book.to_str().expect("text"));
+}
+
+#[test]
+fn a_drill_is_asked_for_by_the_gateway_and_made_as_the_others_are() {
+    let text = file("systemd/system/openclaw-drill-door.socket");
+    assert_eq!(value(&text, "ListenStream"), FACTS.unix.drill_for_gateway.to_str().expect("text"));
+    assert_eq!(value(&text, "SocketUser"), FACTS.users.gateway.as_str());
+    assert_eq!((value(&text, "SocketMode"), value(&text, "MaxConnections")), ("0600", "1"));
+    let [asked, timed] =
+        ["drill-door@", "drill"].map(|unit| file(&format!("systemd/system/openclaw-{unit}.service")));
+    for setting in ["User", "Group", "ExecStart"] {
+        assert_eq!(value(&asked, setting), value(&timed, setting), "{setting}");
     }
 }
 
@@ -115,6 +149,7 @@ fn the_first_configuration_is_strict_and_meant_for_the_tunnel() {
     assert_eq!(config.webhook.from, From::Tunnel);
     assert_eq!(config.webhook.peer.as_deref(), Some(FACTS.users.tunnel.as_str()));
     assert_eq!(config.skills.home.as_ref(), Some(&FACTS.install.files));
+    assert_eq!(config.admin.listen, Page::Vpn);
     assert!(config.skills.drill_at_start);
 }
 

@@ -12,3 +12,5 @@ mod started;
 mod tree;
 mod tunnel;
 mod units;
+mod vpn;
+mod wireguard;

@@ -49,6 +49,11 @@ impl Namespace {
         new
     }
 
+    /// As ip-netns(8) knows it.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     /// `ip` in it.
     pub fn ip(&self, arguments: &str) {
         run(Command::new("ip").args(["-n", &self.0]).args(arguments.split(' ')));

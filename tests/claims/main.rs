@@ -13,6 +13,8 @@ mod webhook_accepts_only_what_is_stored;
 mod webhook_is_registered_by_the_operator;
 mod configuration_mistakes_stop_the_start;
 mod only_known_sockets_listen;
+mod status_page_is_for_whoever_is_logged_in;
+mod status_page_obeys_no_other_page;
 
 mod only_listed_people_are_answered;
 mod groups_are_answered_only_when_listed_and_addressed;

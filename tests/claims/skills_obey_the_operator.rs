@@ -66,12 +66,14 @@ async fn a_switch_acts_at_once_and_stays() {
 #[tokio::test]
 async fn a_failed_drill_turns_skills_off() {
     let mut world = world().await;
-    let drilled = |failed: Value| json!({ "failed": failed }).to_string();
-    let (status, _) = world
-        .gateway
-        .admin("POST", "/drill", &drilled(json!(["files: read a file"])))
-        .await
-        .expect("answers");
+    let cell = |mark: &str| json!({ "mark": mark, "said": "" });
+    let row = |name: &str, whole: &str| json!({ "group": "files", "name": name, "control": cell("open"), "whole": cell(whole), "without": [] });
+    let drilled = |first: &str| {
+        let others = (1..100).map(|number| row(&format!("probe {number}"), "held"));
+        let probes: Vec<_> = std::iter::once(row("read a file", first)).chain(others).collect();
+        json!({ "barriers": [], "probes": probes, "problem": null, "took_ms": 1 }).to_string()
+    };
+    let (status, _) = world.gateway.admin("POST", "/drill", &drilled("open")).await.expect("answers");
     assert_eq!(status, 204);
     let told_owner = world.anna.hears().await.text;
     assert!(told_owner.contains("the drill failed (files: read a file)"), "{told_owner}");
@@ -85,7 +87,7 @@ async fn a_failed_drill_turns_skills_off() {
         world.anna.hears_of("listed").await;
         assert!(told(&world).contains("Skills are off: the drill failed"), "{}", told(&world));
     }
-    let (status, _) = world.gateway.admin("POST", "/drill", &drilled(json!([]))).await.expect("answers");
+    let (status, _) = world.gateway.admin("POST", "/drill", &drilled("held")).await.expect("answers");
     assert_eq!(status, 204);
     assert_eq!(world.gateway.status().await.skills_off, None);
     world.anna.says("#list");

@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
 
+pub mod page;
 pub mod peers;
 pub mod telegram;
 pub mod model;

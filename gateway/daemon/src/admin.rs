@@ -1,7 +1,7 @@
 //! The operator's socket: status, the terminal's chat, approvals, pairing. A unix socket of mode 0600, and only for
 //! this process's own user and root. Never reachable from a network.
 
-use std::{io, os::unix::net::UnixListener, sync::Arc};
+use std::{io, os::unix::net::UnixListener, path::PathBuf, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -16,15 +16,16 @@ use futures_util::stream;
 use openclaw_confine::{Report, peer};
 use openclaw_wire::{
     admin::{
-        Approve, ChatEvent, DeadLetter, Drilled, Letter, OfSkill, PairCode, Problem, Queues, Ran, RunTool,
+        Approve, ChatEvent, DeadLetter, Letter, OfSkill, PageToken, PairCode, Problem, Queues, Ran, RunTool,
         Say, SkillCall, SkillStatus, Status, SwitchSkill,
     },
     config::Updates,
+    drill::Drill,
 };
 use tokio::net::{UnixStream, unix::SocketAddr};
 use tokio_util::sync::CancellationToken;
 
-use crate::{egress::Egress, inbox, outbox, session::pairing, store::StoreError, turn::Engine};
+use crate::{egress::Egress, inbox, outbox, page::Page, session::pairing, store::StoreError, turn::Engine};
 
 /// What the routes need.
 pub struct Admin {
@@ -36,6 +37,10 @@ pub struct Admin {
     pub report: Report,
     /// Unix seconds.
     pub started: u64,
+    /// The key file, for what is said to the operator.
+    pub keys: PathBuf,
+    /// The status page, when it is on.
+    pub page: Option<Arc<Page>>,
     /// What the operator should know of each bot.
     pub problems: Box<dyn Fn() -> Vec<String> + Send + Sync>,
 }
@@ -59,6 +64,7 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: Cancellation
         .route("/skills/run", post(run_tool))
         .route("/skills/calls", get(skill_calls))
         .route("/drill", post(drilled))
+        .route("/page/token", post(page_token))
         .with_state(admin);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -111,83 +117,92 @@ impl From<StoreError> for Failed {
 }
 
 async fn status(State(admin): Shared) -> Result<Json<Status>, Failed> {
-    let engine = &admin.engine;
-    let (egress, runner) = tokio::join!(admin.egress.status(), engine.executor.status());
-    let (waiting, dead) = engine.store.read(inbox::depth)?;
-    let (sending, unsent) = engine.store.read(outbox::rows::depth)?;
-    let (lanes, _) = engine.depth();
-    let mut warnings = (admin.problems)();
-    if engine.frozen() {
-        warnings.push("Everything is frozen; `openclaw unfreeze` lifts it.".into());
-    }
-    let mut processes = vec![serde_json::to_value(&admin.report).unwrap_or_default()];
-    let (models, bots, caps) = match egress {
-        Ok(status) => {
-            processes.push(status.confinement);
-            (engine.models.list().await.unwrap_or(status.models), status.bots, status.caps)
+    Ok(Json(admin.status().await?))
+}
+
+impl Admin {
+    /// What the gateway tells of itself and of the two others.
+    pub async fn status(&self) -> Result<Status, StoreError> {
+        let engine = &self.engine;
+        let (egress, runner) = tokio::join!(self.egress.status(), engine.executor.status());
+        let (waiting, dead) = engine.store.read(inbox::depth)?;
+        let (sending, unsent) = engine.store.read(outbox::rows::depth)?;
+        let (lanes, _) = engine.depth();
+        let mut warnings = (self.problems)();
+        if engine.frozen() {
+            warnings.push("Everything is frozen; `openclaw unfreeze` lifts it.".into());
         }
-        Err(error) => {
-            warnings.push(format!("Egress does not answer: {error}"));
-            Default::default()
+        let mut processes = vec![serde_json::to_value(&self.report).unwrap_or_default()];
+        let (models, bots, caps) = match egress {
+            Ok(status) => {
+                processes.push(status.confinement);
+                (engine.models.list().await.unwrap_or(status.models), status.bots, status.caps)
+            }
+            Err(error) => {
+                warnings.push(format!("Egress does not answer: {error}"));
+                Default::default()
+            }
+        };
+        let runner_off = match runner {
+            Ok(status) => {
+                processes.push(status.confinement);
+                status.skills_off
+            }
+            Err(error) => Some(format!("the runner does not answer: {error}")),
+        };
+        let skills_off = engine.skills_off().or(runner_off);
+        let webhook = bots.iter().any(|bot| bot.updates == Updates::Webhook);
+        let tools = engine.catalog.tools();
+        let mut skills: Vec<_> = engine
+            .catalog
+            .skills()
+            .iter()
+            .map(|skill| SkillStatus {
+                id: skill.id.clone(),
+                digest: skill.digest.clone(),
+                tools: tools
+                    .iter()
+                    .filter(|found| found.skill.id == skill.id)
+                    .map(|found| found.tool.name.as_str().to_owned())
+                    .collect(),
+                problem: (!engine.switched_on(&skill.id))
+                    .then(|| format!("switched off; mend: openclaw skills enable {}", skill.id)),
+            })
+            .collect();
+        for (name, problem) in engine.catalog.problems() {
+            match name.parse() {
+                Ok(id) => skills.push(SkillStatus {
+                    id,
+                    digest: String::new(),
+                    tools: Vec::new(),
+                    problem: Some(problem.clone()),
+                }),
+                Err(_) => warnings.push(format!("Skills in {name}: {problem}")),
+            }
         }
-    };
-    let runner_off = match runner {
-        Ok(status) => {
-            processes.push(status.confinement);
-            status.skills_off
-        }
-        Err(error) => Some(format!("the runner does not answer: {error}")),
-    };
-    let skills_off = engine.skills_off().or(runner_off);
-    let webhook = bots.iter().any(|bot| bot.updates == Updates::Webhook);
-    let tools = engine.catalog.tools();
-    let mut skills: Vec<_> = engine
-        .catalog
-        .skills()
-        .iter()
-        .map(|skill| SkillStatus {
-            id: skill.id.clone(),
-            digest: skill.digest.clone(),
-            tools: tools
-                .iter()
-                .filter(|found| found.skill.id == skill.id)
-                .map(|found| found.tool.name.as_str().to_owned())
-                .collect(),
-            problem: (!engine.switched_on(&skill.id))
-                .then(|| format!("switched off; mend: openclaw skills enable {}", skill.id)),
+        Ok(Status {
+            profile: engine.config.profile,
+            started: self.started,
+            version: env!("CARGO_PKG_VERSION").into(),
+            models,
+            bots,
+            caps,
+            webhook_from: webhook.then_some(engine.config.webhook.from),
+            queues: Queues {
+                inbox_waiting: waiting,
+                running_turns: lanes as u64,
+                outbox_waiting: sending,
+                dead_letters: dead + unsent,
+            },
+            owner_paired: engine.access().owners().next().is_some(),
+            skills,
+            skills_off,
+            processes,
+            last_drill: engine.last_drill()?,
+            page: self.page.as_ref().map(|page| page.status()).unwrap_or_default(),
+            warnings,
         })
-        .collect();
-    for (name, problem) in engine.catalog.problems() {
-        match name.parse() {
-            Ok(id) => skills.push(SkillStatus {
-                id,
-                digest: String::new(),
-                tools: Vec::new(),
-                problem: Some(problem.clone()),
-            }),
-            Err(_) => warnings.push(format!("Skills in {name}: {problem}")),
-        }
     }
-    Ok(Json(Status {
-        profile: engine.config.profile,
-        started: admin.started,
-        version: env!("CARGO_PKG_VERSION").into(),
-        models,
-        bots,
-        caps,
-        webhook_from: webhook.then_some(engine.config.webhook.from),
-        queues: Queues {
-            inbox_waiting: waiting,
-            running_turns: lanes as u64,
-            outbox_waiting: sending,
-            dead_letters: dead + unsent,
-        },
-        owner_paired: engine.access().owners().next().is_some(),
-        skills,
-        skills_off,
-        processes,
-        warnings,
-    }))
 }
 
 async fn chat(State(admin): Shared, Json(say): Json<Say>) -> Result<Response, Failed> {
@@ -276,7 +291,23 @@ async fn skill_calls(
     Ok(Json(admin.engine.skill_calls(of.skill.as_ref().map(|skill| skill.as_str()))?))
 }
 
-async fn drilled(State(admin): Shared, Json(drilled): Json<Drilled>) -> Result<StatusCode, Failed> {
-    admin.engine.drilled(&drilled.failed).await?;
+async fn drilled(State(admin): Shared, Json(drill): Json<Drill>) -> Result<StatusCode, Failed> {
+    admin.engine.drilled(&drill).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn page_token(State(admin): Shared, Json(token): Json<PageToken>) -> Result<StatusCode, Failed> {
+    let Some(page) = &admin.page else {
+        let message = "change a token of the status page: the page is off".into();
+        let mend = "set listen = \"vpn\" in section [admin] of openclaw.toml, then restart".into();
+        return Err(Failed(StatusCode::CONFLICT, Problem { message, mend }));
+    };
+    page.set_token(&token).map_err(|error| {
+        let message = format!("keep a token of the status page: {error}");
+        Failed(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Problem { message, mend: "`openclaw doctor` looks at the disk".into() },
+        )
+    })?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -17,5 +17,6 @@ pub mod outbox;
 pub mod turn;
 
 pub mod admin;
+pub mod page;
 pub mod serve;
 pub mod command;

@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use openclaw_confine::{Inherited, Profile, Report, Role};
 use openclaw_wire::{
     config::{self, Config},
-    door::Door,
+    door::{Door, Entry},
     facts::FACTS,
 };
 use sd_notify::NotifyState;
@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin},
-    command::{Serve, run::account},
+    command::{Serve, place::Place, run::account},
     egress::Egress,
     ingress::{self, Gate, Listener, Secrets, Source},
     model::Models,
@@ -36,6 +36,7 @@ use crate::{
         pace::Pace,
         sender::{Limits, Sender},
     },
+    page::{self, Page},
     skill::{Catalog, Executor},
     store::{Prepared, Store},
     turn::{Engine, MIGRATIONS, Parts},
@@ -58,10 +59,13 @@ struct Opened {
     config: Config,
     webhook: Option<(Listener, Source)>,
     admin: UnixListener,
+    page: Option<Entry>,
     egress: Door,
     runner: Door,
+    drill: Option<Door>,
     store: Prepared,
     catalog: Catalog,
+    place: Place,
 }
 
 /// Runs the gateway until it is told to stop.
@@ -96,12 +100,17 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
             "no socket named \"admin\" was handed over\n  mend: start it with `openclaw run` or its systemd socket units"
         );
     };
+    // Here listening sockets for the status page come in.
+    let page =
+        inherited.take_fd("page").map(Entry::from_fd).transpose().context("use the socket \"page\"")?;
+    let page = page.filter(|_| config.admin.listen != config::Page::Off);
     let mut door = |name: &str, path: &PathBuf| match inherited.take_fd(name) {
         Some(fd) => Door::Pair(fd),
         None => Door::Path(path.clone()),
     };
     let egress = door("egress", &FACTS.unix.egress_for_gateway);
     let runner = door("runner", &FACTS.unix.runner_for_gateway);
+    let drill = page.is_some().then(|| door("drill", &FACTS.unix.drill_for_gateway));
 
     // Store.
     let database = args.state.join(&FACTS.state.database);
@@ -114,7 +123,8 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     for (name, problem) in catalog.problems() {
         warn!(name, problem, "a skill was not loaded");
     }
-    Ok(Opened { config, webhook, admin, egress, runner, store, catalog })
+    let place = Place { state: args.state.clone(), config: args.config.clone() };
+    Ok(Opened { config, webhook, admin, page, egress, runner, drill, store, catalog, place })
 }
 
 fn listener(fd: OwnedFd) -> std::io::Result<Listener> {
@@ -151,7 +161,7 @@ fn lock_down(args: &Serve, opened: &Opened) -> anyhow::Result<Report> {
 }
 
 async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
-    let Opened { config, webhook, admin, egress, runner, store, catalog } = opened;
+    let Opened { config, webhook, admin, page, egress, runner, drill, store, catalog, place } = opened;
     let store = store.start()?;
     let started = jiff::Timestamp::now().as_second().unsigned_abs();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -189,14 +199,26 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
     let (engine_, polls_) = (Arc::clone(&engine), Arc::clone(&polls));
     tasks.spawn(bots::keep(egress.clone(), engine_, models, secrets, polls_, stop.clone()));
-    let admin_ = Admin {
+    let tokens = place.state.join(&FACTS.state.page_tokens);
+    let shown = page.as_ref().map(|_| page::Tokens::read(tokens.clone())).transpose();
+    let shown = shown.with_context(|| {
+        format!("read {}; mend: openclaw admin token, after it was removed", tokens.display())
+    })?;
+    let shown = shown.map(|tokens| Arc::new(Page::new(&config.admin.names, tokens, drill)));
+    let admin_ = Arc::new(Admin {
         engine: Arc::clone(&engine),
         egress,
         report,
         started,
+        keys: config.keys.file.clone().unwrap_or_else(|| place.state.join(&FACTS.state.keys)),
+        page: shown.clone(),
         problems: Box::new(move || bots::problems(&polls)),
-    };
-    tasks.spawn(or_end("admin", admin::serve(admin, Arc::new(admin_), stop.clone()), stop.clone()));
+    });
+    if let (Some(entry), Some(shown)) = (page, shown) {
+        let serving = page::listen(entry, shown, Arc::clone(&admin_), stop.clone());
+        tasks.spawn(or_end("page", serving, stop.clone()));
+    }
+    tasks.spawn(or_end("admin", admin::serve(admin, admin_, stop.clone()), stop.clone()));
 
     tasks.spawn(give_back(stop.clone()));
 

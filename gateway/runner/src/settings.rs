@@ -57,8 +57,9 @@ impl Settings {
         shelves.retain(|shelf| seen.insert(shelf.clone()));
         let mut protected = shelves.clone();
         let state = real(given.state);
-        let database = FACTS.state.database.parent().map(|folder| state.join(folder));
-        let hidden = [Some(state.join(&FACTS.state.egress)), database].into_iter().flatten().collect();
+        let parent = |file: &Path| file.parent().map(|folder| state.join(folder));
+        let folders = [parent(&FACTS.state.database), parent(&FACTS.state.vpn)];
+        let hidden = folders.into_iter().flatten().chain([state.join(&FACTS.state.egress)]).collect();
         let mut secret = vec![state, real(given.config)];
         // Whoever can write beside the keys can put others in their place.
         secret.extend(config.keys.file.as_deref().and_then(Path::parent).map(|folder| real(folder.into())));

@@ -9,7 +9,9 @@
 //! - `POST /freeze`, `POST /unfreeze`: 204.
 //! - `POST /skills/switch` with [`SwitchSkill`]: 204, or 409. `POST /skills/run` with [`RunTool`]: [`Ran`], or 409.
 //!   `GET /skills/calls?skill=NAME`: a list of [`SkillCall`], newest first, of all skills without a name.
-//! - `POST /drill` with [`Drilled`]: 204; one that failed turns skills off until one holds.
+//! - `POST /drill` with a [`Drill`](crate::drill::Drill): 204; one that failed turns skills off until one holds.
+//! - `POST /page/token` with [`PageToken`]: 204; the digest of the status page's new token, or none. Whoever is logged in by
+//!   the old one is not any more.
 //! - `GET /dead-letters`: a list of [`DeadLetter`]; `POST /dead-letters` with [`Letter`]: 204, or 404.
 //!
 //! What cannot be carried out is answered with 4xx or 5xx and a [`Problem`].
@@ -51,6 +53,12 @@ pub struct Status {
     pub skills: Vec<SkillStatus>,
     /// Why no skill can run; `None` when skills can.
     pub skills_off: Option<String>,
+    /// The last drill of which the gateway was told.
+    #[serde(default)]
+    pub last_drill: Option<LastDrill>,
+    /// The status page.
+    #[serde(default)]
+    pub page: PageStatus,
     /// What the kernel enforces on each process (`openclaw_confine::Report`), gateway first.
     pub processes: Vec<serde_json::Value>,
     /// What the operator should know, in whole sentences.
@@ -220,12 +228,46 @@ pub struct SkillCall {
     pub reason: Option<String>,
 }
 
-/// What came of a drill ([`crate::drill::Drill::failed`]).
+/// What a token of the status page is good for. Nothing that a browser sends changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// The page and its buttons, and the figures.
+    Operator,
+    /// `/metrics` alone.
+    Metrics,
+}
+
+/// A token of the status page, by its digest: the token itself is known to whoever made it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Drilled {
-    /// What got through; empty when the jail held.
-    pub failed: Vec<String>,
+pub struct PageToken {
+    /// What it is good for.
+    pub scope: Scope,
+    /// SHA-256 of the token, in hex; `None` takes the old one away and puts nothing in its place.
+    pub sha256: Option<String>,
+}
+
+/// The status page.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageStatus {
+    /// It is switched on.
+    pub on: bool,
+    /// Where it answers now.
+    pub listens: Vec<String>,
+    /// The tokens that there are.
+    pub tokens: Vec<Scope>,
+}
+
+/// The last drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastDrill {
+    /// When it ended, in seconds since 1970-01-01 UTC.
+    pub at: i64,
+    /// Probes.
+    pub probes: u64,
+    /// What got through; 0 when the jail held.
+    pub failed: u64,
 }
 
 /// Why a request on the admin socket could not be carried out.

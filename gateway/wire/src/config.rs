@@ -1,26 +1,27 @@
 //! `openclaw.toml`: one struct for each section. Unknown keys are errors. `openclaw.toml` beside this file is the
 //! template that a first run writes: every key with its default, its unit and its meaning.
 
+mod admin;
 mod check;
 mod endpoint;
 mod mistake;
 mod skills;
 mod spend;
+mod webhook;
 
 pub use mistake::without_values;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use self::{
+    admin::{Admin, Page},
     endpoint::Endpoint,
     skills::{Runtime, Skills},
     spend::{Cap, Price, Spend, UtcOffset},
+    webhook::{From, Listen, Webhook},
 };
 use crate::{
     facts::FACTS,
@@ -91,6 +92,8 @@ pub struct Config {
     pub telegram: Telegram,
     /// Where updates are delivered to.
     pub webhook: Webhook,
+    /// The operator's status page.
+    pub admin: Admin,
     /// Who may talk to the assistant.
     pub access: Access,
     /// Models in order of preference.
@@ -206,74 +209,6 @@ pub enum Updates {
 
 fn default_token() -> String {
     "TELEGRAM_BOT_TOKEN".into()
-}
-
-/// Section `[webhook]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Webhook {
-    /// Loopback TCP, or a unix socket below the state folder.
-    pub listen: Listen,
-    /// Who connects to it.
-    pub from: From,
-    /// With a unix socket: the user of the tunnel's process, by name or number, besides our own.
-    pub peer: Option<String>,
-    /// The public address, `https://host`; `/telegram/<bot>` is added.
-    pub public_url: Option<Url>,
-    /// Largest request body, in bytes.
-    pub max_body: usize,
-    /// Seconds within which headers and body must have arrived.
-    pub read_timeout: u64,
-}
-
-/// Where the webhook listens: `127.0.0.1:PORT` or `unix:/path`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Listen {
-    /// A loopback address.
-    Tcp(SocketAddr),
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-impl TryFrom<String> for Listen {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match Path::new(path).is_absolute() {
-                true => Ok(Self::Unix(path.into())),
-                false => Err(format!("{text:?}: the path after `unix:` must be absolute")),
-            };
-        }
-        let address: SocketAddr = text
-            .parse()
-            .map_err(|_| format!("{text:?} is neither `unix:/path` nor an address like `127.0.0.1:8787`"))?;
-        match address.ip().is_loopback() {
-            true => Ok(Self::Tcp(address)),
-            false => {
-                Err(format!("{text:?} is not loopback: the webhook sits behind the tunnel or openclaw-front"))
-            }
-        }
-    }
-}
-
-impl std::convert::From<Listen> for String {
-    fn from(listen: Listen) -> String {
-        match listen {
-            Listen::Tcp(address) => address.to_string(),
-            Listen::Unix(path) => format!("unix:{}", path.display()),
-        }
-    }
-}
-
-/// Who connects to the webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum From {
-    /// cloudflared: the source address is in `CF-Connecting-IP`.
-    Tunnel,
-    /// The connection's own address is the source (openclaw-front, or a test).
-    Direct,
 }
 
 /// Section `[access]`. Nobody is allowed by default; pairing adds the owner.
@@ -424,19 +359,6 @@ impl Default for Telegram {
             per_chat_minute: 60,
             per_group_minute: 20,
             bot: Vec::new(),
-        }
-    }
-}
-
-impl Default for Webhook {
-    fn default() -> Self {
-        Self {
-            listen: Listen::Tcp(FACTS.webhook.listen),
-            from: From::Tunnel,
-            peer: None,
-            public_url: None,
-            max_body: 262_144,
-            read_timeout: 10,
         }
     }
 }

@@ -108,6 +108,8 @@ pub struct State {
     pub database: PathBuf,
     /// The gateway's socket for operator commands.
     pub admin_socket: PathBuf,
+    /// Digests of the status page's tokens.
+    pub page_tokens: PathBuf,
     /// The egress folder.
     pub egress: PathBuf,
     /// The key file.
@@ -118,6 +120,8 @@ pub struct State {
     pub ledger: PathBuf,
     /// The folder of egress's store of approved manifests.
     pub approved: PathBuf,
+    /// This machine's end of the VPN, in a folder of its own.
+    pub vpn: PathBuf,
     /// The drill's folder, in the appliance.
     pub drill: PathBuf,
 }
@@ -132,6 +136,10 @@ pub struct Unix {
     pub egress_for_runner: PathBuf,
     /// gateway → runner.
     pub runner_for_gateway: PathBuf,
+    /// Whoever makes the page's listening sockets → gateway.
+    pub page_for_listeners: PathBuf,
+    /// gateway → a drill.
+    pub drill_for_gateway: PathBuf,
     /// tunnel → gateway.
     pub webhook_for_tunnel: PathBuf,
 }

@@ -26,6 +26,8 @@ pub mod skills;
 pub mod security;
 pub mod firewall;
 pub mod tunnel;
+pub mod vpn;
+pub mod admin;
 
 use place::Place;
 
@@ -90,6 +92,12 @@ enum Verb {
     /// The tunnel to Cloudflare's edge
     #[command(subcommand)]
     Tunnel(tunnel::TunnelVerb),
+    /// The operator's way in: WireGuard
+    #[command(subcommand)]
+    Vpn(vpn::VpnVerb),
+    /// The status page: its tokens
+    #[command(subcommand)]
+    Admin(admin::AdminVerb),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -161,6 +169,8 @@ fn carry_out(verb: Verb, place: &Place) -> anyhow::Result<ExitCode> {
         Verb::Security(verb) => security::security(&verb, place),
         Verb::Firewall(verb) => firewall::firewall(&verb, place).map(done),
         Verb::Tunnel(verb) => tunnel::tunnel(&verb, place),
+        Verb::Vpn(verb) => vpn::vpn(&verb, place).map(done),
+        Verb::Admin(verb) => admin::admin(&verb, place).map(done),
         Verb::Config(verb) => config::config(&verb, place),
     }
 }

@@ -14,7 +14,6 @@ use clap::Subcommand;
 use http::Method;
 use openclaw_confine::spawn::{Identity, Start};
 use openclaw_wire::{
-    admin::Drilled,
     drill::{Cell, Drill, Mark},
     facts::FACTS,
 };
@@ -62,8 +61,7 @@ fn drill(json: bool, report: Option<&Path>, place: &Place) -> anyhow::Result<Exi
         true => println!("{}", serde_json::to_string(&drill).context("encode")?),
         false => println!("{}", clean(&words(&drill, &failed))),
     }
-    let told = Drilled { failed: failed.clone() };
-    let told = block_on(async { Socket::gateway(place).tell(Method::POST, "/drill", Some(&told)).await });
+    let told = block_on(async { Socket::gateway(place).tell(Method::POST, "/drill", Some(&drill)).await });
     match told {
         Ok(()) if !failed.is_empty() => eprintln!("Skills are off until a drill holds."),
         Err(error) if fault::exit_code(&error) != fault::NOT_RUNNING => return Err(error),

@@ -11,7 +11,7 @@ use comfy_table::{Table, presets};
 use http::Method;
 use openclaw_confine::Report;
 use openclaw_wire::{
-    admin::Status,
+    admin::{PageStatus, Scope, Status},
     config::{Api, Profile, Updates},
 };
 
@@ -72,7 +72,8 @@ pub fn rehearsing(status: &Status) -> bool {
     }
 }
 
-fn reports(status: &Status) -> Vec<Report> {
+/// Those of the processes that report in a form that this release knows.
+pub fn reports(status: &Status) -> Vec<Report> {
     let known = |value: &serde_json::Value| serde_json::from_value(value.clone()).ok();
     status.processes.iter().filter_map(known).collect()
 }
@@ -145,6 +146,17 @@ fn overview(status: &Status, now: u64) -> String {
             format!("{}: {} of {}{mark}", state.cap.period, state.spent.shown(), state.limit.shown()),
         );
     }
+    if status.page.on {
+        row("page", page(&status.page));
+    }
+    if let Some(drill) = &status.last_drill {
+        let ago = duration(now.saturating_sub(drill.at.unsigned_abs()));
+        let came = match drill.failed {
+            0 => "the jail held".to_owned(),
+            failed => format!("{failed} of {} probes got through", drill.probes),
+        };
+        row("drill", format!("{ago} ago: {came}"));
+    }
     let queues = &status.queues;
     row(
         "waiting",
@@ -179,6 +191,17 @@ fn overview(status: &Status, now: u64) -> String {
     text
 }
 
+fn page(page: &PageStatus) -> String {
+    let at = match page.listens.as_slice() {
+        [] => "listens nowhere: the VPN's interface is not there".to_owned(),
+        all => all.join(", "),
+    };
+    match page.tokens.contains(&Scope::Operator) {
+        true => at,
+        false => format!("{at} (no token yet: openclaw admin token)"),
+    }
+}
+
 fn with_problem(text: String, problem: Option<&str>) -> String {
     match problem {
         Some(problem) => format!("{text} (can't be used: {problem})"),
@@ -186,7 +209,8 @@ fn with_problem(text: String, problem: Option<&str>) -> String {
     }
 }
 
-fn duration(seconds: u64) -> String {
+/// For people.
+pub fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -197,7 +221,7 @@ fn duration(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use openclaw_wire::admin::Status;
     use serde_json::json;
 
@@ -217,6 +241,8 @@ pub(super) mod tests {
             "owner_paired": false,
             "skills": [{"id": "read-documents", "digest": "00", "tools": ["list"], "problem": null}],
             "skills_off": null,
+            "last_drill": {"at": 1000, "probes": 120, "failed": 0},
+            "page": {"on": true, "listens": ["http://10.77.0.1:8788/ on wg-openclaw"], "tokens": ["operator"]},
             "processes": [report("gateway"), report("egress"), report("runner")],
             "warnings": ["mind the gap"]
         }))
@@ -234,6 +260,8 @@ pub(super) mod tests {
             "2026-11-22: $4.50 of $5.00 (!)",
             "1 messages, 2 turns running, 3 answers to send, 4 given up",
             "read-documents: list",
+            "http://10.77.0.1:8788/",
+            "1 h 1 min ago: the jail held",
             "complete on gateway, egress and runner",
             "warning: mind the gap",
         ] {

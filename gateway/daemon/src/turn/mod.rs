@@ -62,7 +62,7 @@ use crate::{
 pub use terminal::Terminal;
 
 /// The tables of all stages, in the order in which releases brought them. Only ever appended to.
-pub const MIGRATIONS: [&str; 16] = [
+pub const MIGRATIONS: [&str; 17] = [
     inbox::MIGRATION,
     session::pairing::MIGRATION,
     session::history::MIGRATION,
@@ -79,6 +79,7 @@ pub const MIGRATIONS: [&str; 16] = [
     skill::offered::MIGRATION,
     skill::calls::MIGRATION_REASON,
     session::history::MIGRATION_USAGE,
+    skill::standing::MIGRATION_REPORT,
 ];
 
 /// An accepted update on its way through its lane.

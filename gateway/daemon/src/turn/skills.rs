@@ -8,7 +8,8 @@ use std::{
 };
 
 use openclaw_wire::{
-    admin::{Ran, RunTool, SkillCall, SwitchSkill},
+    admin::{LastDrill, Ran, RunTool, SkillCall, SwitchSkill},
+    drill::Drill,
     id::{ChatId, SkillId},
 };
 use tracing::{info, warn};
@@ -107,7 +108,10 @@ impl Engine {
     }
 
     /// What came of a drill: one that failed turns skills off until one holds, and the owner is told.
-    pub async fn drilled(&self, failed: &[String]) -> Result<(), StoreError> {
+    pub async fn drilled(&self, drill: &Drill) -> Result<(), StoreError> {
+        let failed = drill.failed();
+        let last = LastDrill { at: now(), probes: drill.probes.len() as u64, failed: failed.len() as u64 };
+        let report = serde_json::to_string(drill).unwrap_or_default();
         let words = (!failed.is_empty()).then(|| {
             let more = failed.len().saturating_sub(NAMED);
             let named = failed.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
@@ -115,7 +119,7 @@ impl Engine {
             if more > 0 { format!("{named}; and {more} more") } else { named }
         });
         let kept = words.clone();
-        self.store.write(move |tx| standing::drilled(tx, kept.as_deref(), now())).await?;
+        self.store.write(move |tx| standing::drilled(tx, kept.as_deref(), &last, &report)).await?;
         self.switches.lock().unwrap_or_else(PoisonError::into_inner).drill = words;
         match self.skills_off() {
             None => info!("a drill held"),
@@ -125,6 +129,17 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// The last drill, in short.
+    pub fn last_drill(&self) -> Result<Option<LastDrill>, StoreError> {
+        self.store.read(standing::last)
+    }
+
+    /// The last drill whole.
+    pub fn drill_report(&self) -> Result<Option<Drill>, StoreError> {
+        let report = self.store.read(standing::report)?;
+        Ok(report.and_then(|report| serde_json::from_str(&report).ok()))
     }
 
     /// Tells the owner once when the runner says that skills are off.

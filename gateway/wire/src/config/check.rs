@@ -114,6 +114,12 @@ impl Config {
         if let Some(url) = &self.webhook.public_url {
             web_url("webhook: public_url", url, false)?;
         }
+        if let Some(name) = self.admin.wrong_name() {
+            return err(
+                format!("[admin] {name:?} in `names` is not a name of this machine"),
+                "write the name alone, in small letters, as in the address that the browser asks for; without a port",
+            );
+        }
         super::spend::check(&self.spend, &self.cap, &self.price)?;
         let t = &self.turn;
         if t.steps == 0 || t.tokens == 0 || t.seconds == 0 || t.tries == 0 || t.concurrent == 0 {

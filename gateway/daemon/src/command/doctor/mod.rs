@@ -9,7 +9,7 @@ use serde::Serialize;
 
 mod folder;
 mod kernel;
-mod service;
+pub mod service;
 
 use super::{config, fault, place::Place, terminal::clean};
 

@@ -1,8 +1,10 @@
 //! The running appliance: models, bots and their webhooks, skills, confinement, dead letters. Asks gateway and egress.
 
+use std::path::Path;
+
 use http::Method;
 use openclaw_wire::{
-    admin::Status,
+    admin::{Scope, Status},
     config::{Config, Profile, Updates},
     egress::BotRoute,
 };
@@ -24,7 +26,7 @@ pub fn look(place: &Place, config: &Config) -> anyhow::Result<Vec<Finding>> {
             Ok(status) => status,
             Err(error) => return Ok(vec![unreachable(&error)]),
         };
-        let mut findings = running(&status, place);
+        let mut findings = running(&status, &place.keys());
         for bot in &status.bots {
             match webhook::info(&Socket::egress(place), &bot.name).await {
                 Ok(info) => findings.extend(delivery(bot, &info, config)),
@@ -61,10 +63,10 @@ fn unreachable(error: &anyhow::Error) -> Finding {
     }
 }
 
-fn running(status: &Status, place: &Place) -> Vec<Finding> {
+/// What a status shows; `keys` is the key file.
+pub fn running(status: &Status, keys: &Path) -> Vec<Finding> {
     use Severity::{Error, Note, Warning};
     let mut findings = Vec::new();
-    let keys = place.keys();
     for model in &status.models {
         if let Some(problem) = &model.problem {
             let what = format!("the model {} can't be used: {problem}", model.name);
@@ -130,9 +132,39 @@ fn running(status: &Status, place: &Place) -> Vec<Finding> {
         let why = "they were not answered, or their answer was not delivered";
         findings.push(Finding::new(Warning, "dead-letters", what, why, "see the log for the reason of each"));
     }
+    if status.page.on {
+        findings.extend(page(status));
+    }
     for warning in &status.warnings {
         let why = "the gateway says so of itself";
         findings.push(Finding::new(Warning, "gateway-warning", warning.as_str(), why, "see the log"));
+    }
+    findings
+}
+
+/// The status page is switched on: does it listen, and can anybody log in?
+fn page(status: &Status) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if status.page.listens.is_empty() {
+        let why = "it listens on the VPN's interface alone, and there is none";
+        let mend = "openclaw vpn init, then bring it up; or take `listen` out of section [admin]";
+        findings.push(Finding::new(
+            Severity::Warning,
+            "page-nowhere",
+            "the status page listens nowhere",
+            why,
+            mend,
+        ));
+    }
+    if !status.page.tokens.contains(&Scope::Operator) {
+        let why = "without one nobody can log in";
+        findings.push(Finding::new(
+            Severity::Note,
+            "page-token",
+            "the status page has no token",
+            why,
+            "openclaw admin token",
+        ));
     }
     findings
 }
@@ -198,12 +230,13 @@ mod tests {
     use openclaw_wire::config::{Config, Updates};
 
     use super::{delivery, running};
-    use crate::command::{place::Place, status::tests::status, webhook::Info};
+    use crate::command::{status::tests::status, webhook::Info};
 
     #[test]
     fn a_running_appliance_is_looked_at_from_all_sides() {
-        let place = Place::new(Some(Path::new("/s")), None).expect("place");
-        let ids = |status: &_| running(status, &place).iter().map(|finding| finding.id).collect::<Vec<_>>();
+        let ids = |status: &_| {
+            running(status, Path::new("/s/egress/.env")).iter().map(|finding| finding.id).collect::<Vec<_>>()
+        };
         let mut good = status("production", true);
         (good.owner_paired, good.queues.dead_letters) = (true, 0);
         good.warnings.clear();

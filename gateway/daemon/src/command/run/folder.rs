@@ -68,7 +68,7 @@ pub fn prepare(place: &Place) -> Result<Lock, Fault> {
         ));
     }
     let lock = lock(state)?;
-    for file in [&FACTS.state.database, &FACTS.state.keys] {
+    for file in [&FACTS.state.database, &FACTS.state.keys, &FACTS.state.vpn] {
         let parent = file.parent().expect("the facts name files in folders");
         folder(&state.join(parent), DirBuilder::new().recursive(true).mode(0o700))?;
     }

@@ -19,8 +19,10 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 pub mod account;
 mod backoff;
+mod drill;
 mod folder;
 mod keys;
+mod page;
 mod programs;
 mod signals;
 mod sockets;
@@ -31,7 +33,7 @@ use account::Account;
 use programs::Programs;
 use signals::Signals;
 use sockets::Sockets;
-use supervise::{End, supervise};
+use supervise::{End, Side, supervise};
 
 /// Options of `openclaw run`.
 #[derive(Args)]
@@ -140,11 +142,16 @@ fn start(args: &RunArgs, place: &Place) -> anyhow::Result<ExitCode> {
     }
     log_lines(&config.log, log.clone());
     let mut signals = Signals::take(args.chat).context("take over signals")?;
-    let sockets = Sockets::make(&config, place)?;
+    let mut sockets = Sockets::make(&config, place)?;
+    let side = sockets.page.take().map(|(page, drill)| -> anyhow::Result<_> {
+        let drill = drill::Drill::new(drill, programs.runner().to_owned()).context("use the drill's door")?;
+        Ok(Side { pages: page::Pages::make(&config.admin.listen, page)?, drill })
+    });
+    let mut side = side.transpose()?;
     let mut slots = programs.slots(place, &home, sockets, keys, log);
 
     let chat = || args.chat.then(|| programs.chat(place)).transpose();
-    match supervise(&mut slots, &mut signals, chat)? {
+    match supervise(&mut slots, &mut signals, side.as_mut(), chat)? {
         End::Asked => Ok(ExitCode::SUCCESS),
         End::GaveUp { process, reason } => {
             let mend = match args.chat {

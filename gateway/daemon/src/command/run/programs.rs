@@ -63,6 +63,11 @@ impl Programs {
         })
     }
 
+    /// The runner's program, which holds drills as well.
+    pub fn runner(&self) -> &Path {
+        &self.runner
+    }
+
     /// The three processes, in the order in which they are started.
     pub fn slots(
         &self,

@@ -17,7 +17,7 @@ use std::{
 };
 
 use openclaw_wire::{
-    config::{Config, Listen, Updates},
+    config::{Config, Listen, Page, Updates},
     door,
 };
 
@@ -34,6 +34,8 @@ pub struct Sockets {
     pub egress: Vec<(&'static str, OwnedFd)>,
     /// For the runner.
     pub runner: Vec<(&'static str, OwnedFd)>,
+    /// With the status page: the supervisor's own ends, by which the gateway is given listening sockets and asks for drills.
+    pub page: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Sockets {
@@ -57,7 +59,16 @@ impl Sockets {
         if config.telegram.bot.iter().any(|bot| bot.updates == Updates::Webhook) {
             gateway.push(("webhook", webhook(&config.webhook.listen)?));
         }
+        let page = match config.admin.listen {
+            Page::Off => None,
+            Page::Vpn | Page::Loopback(_) => {
+                let ((page, gateway_page), (drill, gateway_drill)) = (door()?, door()?);
+                gateway.extend([("page", gateway_page), ("drill", gateway_drill)]);
+                Some((page, drill))
+            }
+        };
         Ok(Self {
+            page,
             gateway,
             egress: vec![("gateway", egress_gateway), ("runner", egress_runner), ("operator", operator)],
             runner: vec![("gateway", runner_gateway), ("egress", runner_egress)],

@@ -17,6 +17,8 @@ use rustix::{
 
 use super::{
     backoff::{Backoff, Death, Next},
+    drill::Drill,
+    page::Pages,
     signals::Signals,
 };
 
@@ -97,6 +99,29 @@ impl Running {
     }
 }
 
+/// What the status page needs of the supervisor, when there is one.
+pub struct Side {
+    /// Its listening sockets.
+    pub pages: Pages,
+    /// Drills on demand.
+    pub drill: Drill,
+}
+
+impl Side {
+    fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let fds = self.pages.fd().into_iter().chain([self.drill.fd()]);
+        fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+    }
+
+    fn look(&mut self) {
+        self.pages.changed();
+        self.drill.look();
+    }
+}
+
+/// The process that is given the page's sockets.
+const GATEWAY: &str = "gateway";
+
 /// Why the supervisor came to its end.
 pub enum End {
     /// It was asked to, or the chat was left.
@@ -115,13 +140,14 @@ pub enum End {
 pub fn supervise(
     slots: &mut [Slot],
     signals: &mut Signals,
+    side: Option<&mut Side>,
     front: impl FnOnce() -> anyhow::Result<Option<Child>>,
 ) -> anyhow::Result<End> {
     for slot in slots.iter_mut() {
-        slot.begin()?;
+        begin(slot, side.as_deref())?;
     }
     let mut front = front()?.map(Running::new);
-    let end = watch(slots, signals, front.as_mut());
+    let end = watch(slots, signals, side, front.as_mut());
     if let Some(mut front) = front {
         let _ = front.child.signal(Signal::TERM);
         let _ = front.child.wait();
@@ -132,9 +158,26 @@ pub fn supervise(
     end
 }
 
-fn watch(slots: &mut [Slot], signals: &mut Signals, mut front: Option<&mut Running>) -> anyhow::Result<End> {
+/// Starts a process; a gateway is given the page's sockets each time.
+fn begin(slot: &mut Slot, side: Option<&Side>) -> anyhow::Result<()> {
+    slot.begin()?;
+    if let Some(side) = side.filter(|_| slot.name == GATEWAY) {
+        side.pages.hand_all();
+    }
+    Ok(())
+}
+
+fn watch(
+    slots: &mut [Slot],
+    signals: &mut Signals,
+    mut side: Option<&mut Side>,
+    mut front: Option<&mut Running>,
+) -> anyhow::Result<End> {
     loop {
-        wait(slots, signals, front.as_deref())?;
+        wait(slots, signals, side.as_deref(), front.as_deref())?;
+        if let Some(side) = &mut side {
+            side.look();
+        }
         if signals.asked() || front.as_mut().is_some_and(|front| front.ended().is_some()) {
             tracing::info!("stopping");
             return Ok(End::Asked);
@@ -143,7 +186,7 @@ fn watch(slots: &mut [Slot], signals: &mut Signals, mut front: Option<&mut Runni
             let ended = slot.running.as_mut().and_then(Running::ended);
             let death = match (ended, slot.again) {
                 (Some(status), _) => Some(death(status)),
-                (None, Some(at)) if at <= Instant::now() => slot.begin().err().map(|error| {
+                (None, Some(at)) if at <= Instant::now() => begin(slot, side.as_deref()).err().map(|error| {
                     tracing::warn!(
                         process = slot.name,
                         error = format!("{error:#}"),
@@ -166,12 +209,18 @@ fn watch(slots: &mut [Slot], signals: &mut Signals, mut front: Option<&mut Runni
     }
 }
 
-/// Sleeps until a process ends, a signal comes, or one is to be started again.
-fn wait(slots: &[Slot], signals: &Signals, front: Option<&Running>) -> anyhow::Result<()> {
+/// Sleeps until a process ends, a signal comes, one is to be started again, or the side has something to do.
+fn wait(
+    slots: &[Slot],
+    signals: &Signals,
+    side: Option<&Side>,
+    front: Option<&Running>,
+) -> anyhow::Result<()> {
     let pidfds = slots.iter().filter_map(|slot| slot.running.as_ref()).chain(front);
     let mut fds: Vec<PollFd<'_>> =
         pidfds.map(|running| PollFd::from_borrowed_fd(running.child.as_fd(), PollFlags::IN)).collect();
     fds.extend(signals.poll_fds());
+    fds.extend(side.into_iter().flat_map(Side::poll_fds));
     let next = slots.iter().filter_map(|slot| slot.again).min();
     let timeout = next.map(|at| timespec(at.saturating_duration_since(Instant::now())));
     match poll(&mut fds, timeout.as_ref()) {
@@ -223,7 +272,7 @@ mod tests {
         let mut signals = Signals::take(true).expect("signals");
         // Long enough for several pauses, each of which is at most 160 ms.
         let front = || Ok(Some(shell("exec sleep 1")?));
-        assert!(matches!(supervise(&mut slots, &mut signals, front).expect("runs"), End::Asked));
+        assert!(matches!(supervise(&mut slots, &mut signals, None, front).expect("runs"), End::Asked));
         assert_eq!(steady.load(Ordering::Relaxed), 1);
         assert!(killed.load(Ordering::Relaxed) >= 2);
         assert!(slots.iter().all(|slot| slot.running.is_none()), "nothing is left behind");
@@ -234,7 +283,7 @@ mod tests {
         let starts = Arc::new(AtomicU32::new(0));
         let mut slots = [slot("steady", "exec sleep 600", &starts), slot("refuses", "exit 7", &starts)];
         let mut signals = Signals::take(true).expect("signals");
-        let end = supervise(&mut slots, &mut signals, || Ok(None)).expect("runs");
+        let end = supervise(&mut slots, &mut signals, None, || Ok(None)).expect("runs");
         let End::GaveUp { process, reason } = end else { panic!("did not give up") };
         assert_eq!((process, reason.as_str()), ("refuses", "it did not start (exit code 7)"));
         assert_eq!(starts.load(Ordering::Relaxed), 2);
