@@ -11,6 +11,7 @@ mod prices_are_the_vendors;
 mod requests_fit_the_vendors_types;
 mod sdks_speak_through_egress;
 mod skills_are_portable;
+mod status_page_works_in_a_browser;
 
 use std::process::Stdio;
 
