@@ -52,6 +52,7 @@ let
   };
   # Undone, each unit's text is that of systemd/ again.
   original = lib.replaceStrings (map (place: place.to) places) (map (place: place.from) places);
+  options = lib.filter (option: ! option.internal) (lib.optionAttrSetToDocList whole.options.services.openclaw);
   # Settings of sshd, as they stand in its file.
   sshd = lib.mapAttrs (name: _:
     let value = cfg.services.openssh.settings.${if name == "MACs" then "Macs" else name}; in
@@ -83,6 +84,7 @@ in
     ++ lib.optional (lib.any (line: ! lib.any (lib.hasPrefix (lib.head (lib.splitString " - " line))) cfg.systemd.tmpfiles.rules)
       (lib.filter (lib.hasPrefix "d ") sources.tmpfiles)) "folders differ"
     ++ lib.optional (sshd != lib.mapAttrs (_: toString) (removeAttrs sources.sshd [ "HostKey" ])) "sshd has other settings: ${builtins.toJSON sshd}"
+    ++ map (option: "${option.name} has no description") (lib.filter (option: option.description or null == null) options)
     ++ map (name: "the refusal ${name} has no case in nix/check/refused.nix") (lib.subtractLists (lib.attrNames cases) cfg.services.openclaw.refusals)
     ++ lib.concatLists (lib.mapAttrsToList (name: found:
       map (message: "${name}: without its bad line: ${message}") found.without
