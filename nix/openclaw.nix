@@ -109,7 +109,10 @@ in
     systemd.packages = [ units ];
     # NixOS knows neither [Install] nor presets.
     systemd.units = lib.mapAttrs (_: wantedBy: { inherit wantedBy; })
-      (lib.filterAttrs (unit: _: cfg.tunnel.enable || ! lib.hasPrefix "openclaw-tunnel" unit) sources.wantedBy);
+      (lib.filterAttrs (unit: _:
+        (cfg.tunnel.enable || ! lib.hasPrefix "openclaw-tunnel" unit)
+        # Two that make the same interface would be in each other's way.
+        && (cfg.vpn.privateKeyFile == null || unit != "openclaw-vpn.service")) sources.wantedBy);
     systemd.tmpfiles.rules = folders ++ stores ++ [ "L+ ${sources.installed} - - - - ${installed}" ];
 
     users.groups = lib.genAttrs (sources.sysusers.groups ++ lib.attrNames sources.sysusers.users) (_: { });

@@ -1,4 +1,5 @@
-# WireGuard, the operator's way in, where this machine's description names its peers.
+# WireGuard, the operator's way in, where this machine's description names its key and peers. Otherwise
+# `openclaw vpn` keeps them, and openclaw-vpn.service makes the interface.
 { config, lib, pkgs, ... }:
 let
   inherit (import ./sources.nix) facts;

@@ -75,7 +75,7 @@ in
       lib.optional (! lib.hasSuffix ".d/90-changes.conf" path || lib.any (line: ! lib.hasPrefix "X-" line && line != "[Unit]" && line != "") (lib.splitString "\n" text))
         "${path} sets something that systemd/ does not") added)
     ++ lib.concatLists (lib.mapAttrsToList (unit: wantedBy:
-      let there = cfg.systemd.units.${unit} or { enable = false; }; in
+      let there = bare.config.systemd.units.${unit} or { enable = false; }; in
       lib.optional (! there.enable || there.wantedBy != wantedBy) "${unit} is not started by ${toString wantedBy}") sources.wantedBy)
     ++ lib.optional (cfg.networking.firewall.allowedTCPPorts != [ ] || cfg.networking.firewall.allowedUDPPorts != [ sources.facts.vpn.port ])
       "NixOS's firewall opens something else than the VPN's port"
@@ -84,6 +84,7 @@ in
     ++ lib.optional (lib.any (line: ! lib.any (lib.hasPrefix (lib.head (lib.splitString " - " line))) cfg.systemd.tmpfiles.rules)
       (lib.filter (lib.hasPrefix "d ") sources.tmpfiles)) "folders differ"
     ++ lib.optional (sshd != lib.mapAttrs (_: toString) (removeAttrs sources.sshd [ "HostKey" ])) "sshd has other settings: ${builtins.toJSON sshd}"
+    ++ lib.optional (cfg.systemd.units ? "openclaw-vpn.service") "two services make the VPN's interface"
     ++ map (option: "${option.name} has no description") (lib.filter (option: option.description or null == null) options)
     ++ map (name: "the refusal ${name} has no case in nix/check/refused.nix") (lib.subtractLists (lib.attrNames cases) cfg.services.openclaw.refusals)
     ++ lib.concatLists (lib.mapAttrsToList (name: found:
