@@ -1,6 +1,6 @@
 //! The appliance's tree, booted in a container: every unit starts, is confined, is watched, and its jails hold.
 
-use openclaw_wire::facts::FACTS;
+use openclaw_wire::drill::Drill;
 use serde_json::Value;
 
 use crate::tree::{Booted, Tree};
@@ -133,42 +133,23 @@ fn tunnel(booted: &Booted) {
     assert_eq!(there, "SSH");
 }
 
-/// The status page comes up with the VPN's interface while the gateway runs, stays with the gateway's successor, and its
-/// button has a drill held by a process that the gateway could not start.
+/// The status page is on, and the drill that its button asks for is held by a process that the gateway could not start. Nobody
+/// else may ask for one.
 fn page(booted: &Booted) {
-    let at = format!("http://{}:{}", FACTS.vpn.address, FACTS.admin.port);
-    let asked = |more: &str| booted.run(&format!("ip netns exec far curl -s -m 60 {more} || true"));
-    let answers = || asked(&format!("-o /dev/null -w '%{{http_code}}' {at}/"));
-    let pid = || booted.run("systemctl show --value -p MainPID openclaw-gateway.service").trim().to_owned();
-    let before = pid();
-    // A cable stands for WireGuard, which tests/appliance/vpn.rs has; and a container has no udev that would see an
-    // interface come up, so the socket is started by hand.
-    booted.run(
-        "ip netns add far && ip link add wg-openclaw type veth peer name wg-far netns far
-         ip address add 10.77.0.1/24 dev wg-openclaw && ip link set wg-openclaw up
-         ip -n far address add 10.77.0.2/24 dev wg-far && ip -n far link set wg-far up",
+    println!(
+        "NOT CHECKED: openclaw-page-vpn.socket; it waits for its interface's device, and a container has no udev that sees one"
     );
-    assert_eq!(answers(), "000", "before its socket is there");
-    booted.run("systemctl start openclaw-page-vpn.socket");
-    assert_eq!(answers(), "401");
-    assert_eq!(pid(), before, "the gateway was not started again");
-    booted.run(&format!("kill -KILL {before}"));
-    assert_eq!(answers(), "401", "of its successor");
-    assert_ne!(pid(), before);
-
-    let token: Value = serde_json::from_str(&booted.run("openclaw admin token --json")).expect("JSON");
-    let token = token["token"].as_str().expect("a token").to_owned();
-    let own = format!("-H 'X-Page: own' -H 'Origin: {at}' -X POST");
-    let said = asked(&format!("{own} -D - -d {token} {at}/login"));
-    let cookie = said.split("openclaw=").nth(1).and_then(|rest| rest.split(';').next());
-    let cookie = cookie.unwrap_or_else(|| panic!("no cookie: {said}"));
-    assert!(asked(&format!("-b openclaw={cookie} {at}/")).contains("No drill was held yet"));
-    assert_eq!(asked(&format!("{own} -b openclaw={cookie} -w '%{{http_code}}' {at}/drill")), "202");
-    let held = "for second in $(seq 300); do sleep 1; openclaw status --json | grep -q '\"last_drill\": {' && exit 0; done; exit 1";
-    let done = booted.tries(held);
-    let shown = asked(&format!("-b openclaw={cookie} {at}/"));
-    let log = booted.run("journalctl -b --no-pager -u 'openclaw-drill*' -u openclaw-gateway | tail -40");
-    assert!(done.is_ok() && shown.contains("the jail held"), "{log}\n{shown}");
+    let token = booted.run("openclaw admin token");
+    assert!(token.contains("The page listens nowhere yet"), "{token}");
+    let ask = |user: &str| {
+        let curl = "curl -s -m 300 --http0.9 --unix-socket /run/openclaw/drill.sock http://drill/";
+        booted.tries(&format!("setpriv --reuid {user} --regid {user} --clear-groups {curl}"))
+    };
+    assert!(ask("openclaw-tunnel").is_err() && ask("openclaw-egress").is_err(), "another user's");
+    let report = ask("openclaw-gateway");
+    let held = report.as_deref().ok().and_then(|report| serde_json::from_str::<Drill>(report).ok());
+    let log = || booted.run("journalctl -b --no-pager -u 'openclaw-drill*' | tail -40");
+    assert!(held.is_some_and(|drill| drill.failed().is_empty()), "{report:?}\n{}", log());
 }
 
 /// A gateway that does not answer any more is started again.

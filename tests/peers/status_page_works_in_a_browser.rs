@@ -105,6 +105,17 @@ impl Browser {
         self.call("POST", &format!("/element/{element}/value"), &json!({ "text": text })).await;
     }
 
+    /// What was said on the console since the last time.
+    async fn console(&self) -> String {
+        self.call("POST", "/se/log", &json!({ "type": "browser" })).await.to_string()
+    }
+
+    /// What a page's policy refuses is told to the console: our own asks for nothing that it refuses.
+    async fn asked_for_nothing_forbidden(&self) {
+        let log = self.console().await;
+        assert!(!log.contains("Content Security Policy"), "{log}");
+    }
+
     /// Waits until a script gives `true`.
     async fn until(&self, what: &str, script: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -146,7 +157,9 @@ async fn the_operator_logs_in_sees_the_figures_and_has_a_drill_held() {
     assert_eq!(browser.script(wide).await, true);
     browser.call("POST", "/window/rect", &json!({ "width": 1100, "height": 1600 })).await;
 
+    browser.asked_for_nothing_forbidden().await;
     another_page(&browser, page, &gateway).await;
+    let _of_that_page = browser.console().await;
     browser.open(&page.origin()).await;
     browser.click("#drill").await;
     browser.until("a drill runs", "return !!document.querySelector('[data-busy]')").await;
@@ -165,9 +178,7 @@ async fn the_operator_logs_in_sees_the_figures_and_has_a_drill_held() {
 
     browser.click("#logout").await;
     browser.until("logged out", "return !!document.getElementById('login')").await;
-    // What the policy refuses is told to the console: our own page asks for nothing that it refuses.
-    let log = browser.call("POST", "/se/log", &json!({ "type": "browser" })).await;
-    assert!(!log.to_string().contains("Content Security Policy"), "{log}");
+    browser.asked_for_nothing_forbidden().await;
     assert!(!gateway.log().contains(&token), "a token in the log");
 }
 
