@@ -159,8 +159,8 @@ async fn the_operator_logs_in_sees_the_figures_and_has_a_drill_held() {
 
     browser.asked_for_nothing_forbidden().await;
     another_page(&browser, page, &gateway).await;
-    let _of_that_page = browser.console().await;
     browser.open(&page.origin()).await;
+    let _of_that_page = browser.console().await;
     browser.click("#drill").await;
     browser.until("a drill runs", "return !!document.querySelector('[data-busy]')").await;
     let held = "return document.getElementById('drilled').innerText.includes('the jail held')";
