@@ -22,18 +22,23 @@ BENCH ?=
 # project, crates and toolchain are replaced in Rust and in C, and the only time in it is this one (2026-01-01 UTC).
 cargo_home = $(or $(CARGO_HOME),$(HOME)/.cargo)
 sysroot = $(shell rustc --print sysroot)
-release: export SOURCE_DATE_EPOCH := 1767225600
-release: export RUSTFLAGS = --remap-path-prefix=$(CURDIR)=/openclaw --remap-path-prefix=$(cargo_home)=/cargo --remap-path-prefix=$(sysroot)=/rust
-release: export CFLAGS = -ffile-prefix-map=$(CURDIR)=/openclaw -ffile-prefix-map=$(cargo_home)=/cargo
-release: export CARGO_TARGET_DIR = $(CURDIR)/target
-release: export CARGO_INCREMENTAL = 0
+release static-release: export SOURCE_DATE_EPOCH := 1767225600
+release static-release: export RUSTFLAGS = --remap-path-prefix=$(CURDIR)=/openclaw --remap-path-prefix=$(cargo_home)=/cargo --remap-path-prefix=$(sysroot)=/rust
+release static-release: export CFLAGS = -ffile-prefix-map=$(CURDIR)=/openclaw -ffile-prefix-map=$(cargo_home)=/cargo
+release static-release: export CARGO_TARGET_DIR = $(CURDIR)/target
+release static-release: export CARGO_INCREMENTAL = 0
+# The same programs without a library beside them, for the OCI image.
+STATIC := x86_64-unknown-linux-musl
+static-release: export CC_x86_64_unknown_linux_musl := musl-gcc
+static-release: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER := musl-gcc
 
 step = @printf '\n==> %s\n' "$(1)"
 
-.PHONY: help run test check bench fmt lint build reproduce clean release deny advisories fuzz peers appliance nix
+.PHONY: help run test check bench fmt lint build reproduce clean release deny advisories fuzz peers appliance nix \
+  static static-release image image-test image-relock image-reproduce
 
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Build, start the three processes, and open a chat in this terminal
 	@.ci/needs build
@@ -77,22 +82,34 @@ lint: ## Formatting and clippy, warnings are errors
 	$(call step,clippy)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# Programs and skills from $(1) into the folder $(2), whole or not at all.
+define assemble
+$(call step,$(2))
+@rm -rf $(2).new
+@mkdir -p $(2).new/bin
+@install -m 755 $(PROGRAMS:%=$(1)/%) $(2).new/bin/
+@for skill in $(SKILLS); do \
+  to=$(2).new/skills/$$skill; \
+  install -D -m 755 $(1)/$$skill $$to/bin/$$skill; \
+  install -m 644 gateway/skills/$$skill/skill.toml gateway/skills/$$skill/SKILL.md $$to/; \
+done
+@rm -rf $(2) && mv $(2).new $(2)
+@cd $(2) && find . -type f -printf '%s\t%P\n' | sort -k2
+endef
+
 build: release ## The finished programs and skills, in target/dist
-	$(call step,$(DIST))
-	@rm -rf $(DIST).new
-	@mkdir -p $(DIST).new/bin
-	@install -m 755 $(PROGRAMS:%=target/release/%) $(DIST).new/bin/
-	@for skill in $(SKILLS); do \
-	  to=$(DIST).new/skills/$$skill; \
-	  install -D -m 755 target/release/$$skill $$to/bin/$$skill; \
-	  install -m 644 gateway/skills/$$skill/skill.toml gateway/skills/$$skill/SKILL.md $$to/; \
-	done
-	@rm -rf $(DIST) && mv $(DIST).new $(DIST)
-	@cd $(DIST) && find . -type f -printf '%s\t%P\n' | sort -k2
+	$(call assemble,target/release,$(DIST))
 
 release:
 	$(call step,release build)
 	cargo build --release --locked --bins --workspace --exclude openclaw-tests
+
+static: static-release ## The same without a library beside them, in target/dist-static
+	$(call assemble,target/$(STATIC)/release,$(DIST)-static)
+
+static-release:
+	$(call step,static release build)
+	cargo build --release --locked --bins --workspace --exclude openclaw-tests --target $(STATIC)
 
 reproduce: ## Two clean release builds in different folders: is every program the same, bit for bit?
 	@.ci/needs build
@@ -117,7 +134,26 @@ appliance: ## Units, firewall and tunnel of the appliance, and a boot in a conta
 	@.ci/needs appliance
 	$(call step,the appliance)
 	@if [ "$$(id -u)" -eq 0 ]; then tests/appliance/root; else echo "NOT CHECKED: units, firewall and boot need root"; fi
-	cargo test --workspace --locked --test appliance -- --nocapture $(AS_ROOT)
+	cargo test --workspace --locked --test appliance -- --nocapture $(AS_ROOT) --skip image::
+
+image: ## Disk image and OCI image of the appliance, in target/image (as root)
+	@[ "$$(id -u)" -eq 0 ] || { echo "make image needs root, for the owners of files in a root filesystem: sudo make image"; exit 1; }
+	@.ci/needs image
+	@$(MAKE) build
+	@$(MAKE) static
+	image/build
+
+image-test: ## Boots the disk image in a virtual machine, updates it, cuts its power; runs the OCI image (as root, long)
+	@.ci/needs image-test
+	cargo test --workspace --locked --test appliance image:: -- --nocapture --include-ignored --test-threads 1
+
+image-relock: ## Takes the versions that the archive has today into image/packages.lock
+	@.ci/needs image
+	image/relock
+
+image-reproduce: ## Makes both images a second time: is every byte the same?
+	@.ci/needs image
+	image/reproduce
 
 nix: ## The Nix files: facts, units, settings; with OPENCLAW_NIXPKGS=DIR the whole appliance and each refusal
 	@.ci/needs nix

@@ -5,6 +5,8 @@
 
 mod facts;
 mod firewall;
+mod image;
+mod inside;
 mod namespace;
 mod nix;
 mod ssh;

@@ -79,6 +79,18 @@ impl Namespace {
         self.within(0, move || fs::write(path, value).expect("set a kernel setting"));
     }
 
+    /// Where programs find it that enter it by themselves.
+    pub fn path(&self) -> String {
+        format!("/run/netns/{}", self.0)
+    }
+
+    /// A program in it, not started yet.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0, program]);
+        command
+    }
+
     /// `nft` in it.
     pub fn nft(&self, arguments: &[&str]) -> String {
         run(Command::new("ip").args(["netns", "exec", &self.0, "nft"]).args(arguments))
@@ -147,6 +159,12 @@ impl Namespace {
                 let _gone = socket.send_to(b"hello", from);
             }
         });
+    }
+
+    /// Whether somebody listens there.
+    pub fn connects(&self, address: &str) -> bool {
+        let address: SocketAddr = address.parse().expect("an address");
+        self.within(0, move || TcpStream::connect_timeout(&address, PATIENCE).is_ok())
     }
 
     /// Whether this user gets an answer from there by TCP.

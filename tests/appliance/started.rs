@@ -3,7 +3,10 @@
 use openclaw_wire::drill::Drill;
 use serde_json::Value;
 
-use crate::tree::{Booted, Tree};
+use crate::{
+    inside::Inside,
+    tree::{Booted, Tree},
+};
 
 /// Whether this machine's kernel lets a container limit memory by cgroup v2. Where it does not (the controllers belong to
 /// version 1), `production` would rightly refuse to run skills, so that all else is tried under `development`.
@@ -51,7 +54,7 @@ fn it_boots_confined_and_stays_up() {
     let rules = booted.run("nft list table inet openclaw");
     assert!(rules.matches("policy drop").count() == 3, "{rules}");
 
-    confined(&booted);
+    confined(&booted, controllers());
     webhook(&booted);
     tunnel(&booted);
     page(&booted);
@@ -72,7 +75,7 @@ fn it_boots_confined_and_stays_up() {
 }
 
 /// Everything that was asked of the kernel is in force, in all three processes.
-fn confined(booted: &Booted) {
+pub fn confined(booted: &impl Inside, limited: bool) {
     let text = booted.run("openclaw status --confinement --json");
     let reports: Value = serde_json::from_str(&text).expect("JSON");
     let mut lacking = Vec::new();
@@ -90,13 +93,13 @@ fn confined(booted: &Booted) {
         }
     }
     assert_eq!(seen, 3, "{text}");
-    let expected: &[&str] = if controllers() { &[] } else { &["\"runner\": \"cgroup\""] };
+    let expected: &[&str] = if limited { &[] } else { &["\"runner\": \"cgroup\""] };
     assert_eq!(lacking, expected, "{text}");
 }
 
 /// The gateway answers the tunnel and itself; another user does not get as far as the socket, and root, which does, is
 /// refused by the kernel's word for who it is.
-fn webhook(booted: &Booted) {
+pub fn webhook(booted: &impl Inside) {
     for (user, expected) in
         [("openclaw-tunnel", "503"), ("openclaw-gateway", "503"), ("openclaw-runner", "000"), ("root", "403")]
     {
@@ -153,7 +156,7 @@ fn page(booted: &Booted) {
 }
 
 /// A gateway that does not answer any more is started again.
-fn watched(booted: &Booted) {
+pub fn watched(booted: &impl Inside) {
     let pid = || booted.run("systemctl show --value -p MainPID openclaw-gateway.service").trim().to_owned();
     let before = pid();
     booted.run(&format!("kill -STOP {before}"));

@@ -11,6 +11,8 @@ use std::{
 use openclaw_tests::gateway::dist;
 use openclaw_wire::facts::FACTS;
 
+use crate::inside::Inside;
+
 /// The repository.
 pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository")
@@ -147,14 +149,10 @@ impl Booted {
         };
         Self { nspawn, leader: booted, _tree: tree }
     }
+}
 
-    /// Runs a shell command in the container; it must succeed.
-    pub fn run(&self, script: &str) -> String {
-        said(&self.leader, script).unwrap_or_else(|said| panic!("{script}: {said}"))
-    }
-
-    /// As `run`, for one that may fail.
-    pub fn tries(&self, script: &str) -> Result<String, String> {
+impl Inside for Booted {
+    fn tries(&self, script: &str) -> Result<String, String> {
         said(&self.leader, script)
     }
 }

@@ -7,10 +7,19 @@ use crate::Layer;
 /// Marks every descriptor above 2 close-on-exec (close_range(2), `CLOSE_RANGE_CLOEXEC`).
 pub(crate) fn close_on_exec() -> io::Result<()> {
     // SAFETY: plain numbers; the flag closes nothing now, so no owner of a descriptor notices.
-    match unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) } {
+    match unsafe { close_range(3, libc::CLOSE_RANGE_CLOEXEC) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// close_range(2) from `first` to the last, by its number: musl has no function for it. -1 and `errno` on failure.
+///
+/// # Safety
+/// Unless the flags say to close later, nothing in the process may own a descriptor in that range.
+pub(crate) unsafe fn close_range(first: libc::c_uint, flags: libc::c_uint) -> libc::c_int {
+    // SAFETY: plain numbers; that nobody owns the descriptors is the caller's promise.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) as libc::c_int }
 }
 
 /// What is open, by kind. Asked before Landlock, while `/proc` can be listed.

@@ -107,7 +107,7 @@ fn announced(
 /// Nothing in the process may own a descriptor in that range.
 unsafe fn close_from(first: RawFd) -> io::Result<()> {
     // SAFETY: plain numbers; that nobody owns the descriptors is the caller's promise.
-    match unsafe { libc::close_range(first as libc::c_uint, libc::c_uint::MAX, 0) } {
+    match unsafe { crate::descriptors::close_range(first as libc::c_uint, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -255,11 +255,7 @@ impl InChild {
                 }
             }
             // Not closed here: the report pipe must live until exec.
-            step!(libc::close_range(
-                low as libc::c_uint,
-                libc::c_uint::MAX,
-                libc::CLOSE_RANGE_CLOEXEC as libc::c_int
-            ));
+            step!(crate::descriptors::close_range(low as libc::c_uint, libc::CLOSE_RANGE_CLOEXEC));
             match self.image {
                 None => libc::execve(self.path.as_ptr(), self.args.as_ptr(), self.environment.as_ptr()),
                 Some(fd) => libc::syscall(

@@ -142,6 +142,7 @@ const OLD: &[i64] = &[
     libc::SYS_dup2,
     libc::SYS_accept,
     libc::SYS_unlink,
+    libc::SYS_rmdir,
     libc::SYS_rename,
     libc::SYS_renameat,
     libc::SYS_mkdir,
@@ -169,7 +170,7 @@ pub(super) fn gateway(paths: bool) -> Rules {
     rules
 }
 
-/// Egress: TCP to the hosts of its table, UDP to the resolver. No `bind`, no `listen`: nobody calls it from outside.
+/// Egress: TCP to the hosts of its table, UDP to the resolver. No `listen`: nobody calls it from outside.
 pub(super) fn egress(paths: bool) -> Rules {
     let mut rules = serving();
     let mut sockets = Vec::new();
@@ -186,6 +187,9 @@ pub(super) fn egress(paths: bool) -> Rules {
     rules.insert(libc::SYS_connect, Vec::new());
     // glibc's resolver sends both questions at once.
     rules.insert(libc::SYS_sendmmsg, Vec::new());
+    // musl's binds the socket that its questions leave from. For TCP Landlock still refuses every port.
+    #[cfg(target_env = "musl")]
+    rules.insert(libc::SYS_bind, Vec::new());
     rules
 }
 
@@ -202,7 +206,8 @@ fn serving() -> Rules {
     rules.insert(libc::SYS_mprotect, data());
     // Abort and raise; nobody else's threads.
     rules.insert(libc::SYS_tgkill, vec![rule([eq(0, u64::from(std::process::id()))])]);
-    let ioctls = [libc::FIONBIO, libc::FIOCLEX, libc::FIONREAD, libc::TCGETS];
+    #[allow(clippy::unnecessary_cast, reason = "their type is the C library's; with musl it is another")]
+    let ioctls = [libc::FIONBIO, libc::FIOCLEX, libc::FIONREAD, libc::TCGETS].map(|request| request as u64);
     rules.insert(libc::SYS_ioctl, ioctls.iter().map(|request| rule([eq(1, *request)])).collect());
     // Thread names, names of memory areas (glibc's malloc), and the flag that the report reads back.
     let options = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA, libc::PR_GET_DUMPABLE];
