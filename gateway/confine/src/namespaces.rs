@@ -30,20 +30,27 @@ pub fn hide(folders: &[PathBuf]) -> io::Result<()> {
     Ok(())
 }
 
-/// For a jail: new user, mount, pid (for its children), net, ipc, uts and cgroup namespaces. The process has every
-/// capability inside and none outside. Single-threaded only (`EINVAL` otherwise).
-pub fn jail() -> io::Result<()> {
-    enter(
-        UnshareFlags::NEWUSER
-            | UnshareFlags::NEWNS
-            | UnshareFlags::NEWPID
-            | UnshareFlags::NEWNET
-            | UnshareFlags::NEWIPC
-            | UnshareFlags::NEWUTS
-            | UnshareFlags::NEWCGROUP,
-    )?;
+/// What a jail's first process is forked into: new user, mount, pid, net, ipc and uts namespaces. Inside it has every
+/// capability, and outside none. The cgroup namespace follows with [`own_cgroup`].
+pub const JAIL: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+
+/// For a jail's first process: says who it is in its own user namespace.
+pub fn settle(uid: u32, gid: u32) -> io::Result<()> {
+    map(uid, gid)?;
     // No further one below it, beside what the filter says; where this cannot be written the filter is what holds.
     let _read_only = fs::write("/proc/sys/user/max_user_namespaces", "0");
+    Ok(())
+}
+
+/// The cgroup that this process is in becomes the root of what it can see of the tree.
+pub fn own_cgroup() -> io::Result<()> {
+    // SAFETY: CLONE_FILES is not among the flags, so no thread loses a descriptor.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP)? };
     Ok(())
 }
 
@@ -68,6 +75,11 @@ fn enter(flags: UnshareFlags) -> io::Result<()> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     // SAFETY: CLONE_FILES is not among the flags, so no thread loses a descriptor.
     unsafe { rustix::thread::unshare_unsafe(flags)? };
+    map(uid, gid)
+}
+
+/// Maps one user and one group of the namespace outside.
+fn map(uid: u32, gid: u32) -> io::Result<()> {
     let write = |file: &str, text: String| {
         fs::write(format!("/proc/self/{file}"), text)
             .map_err(|error| io::Error::new(error.kind(), format!("write /proc/self/{file}: {error}")))

@@ -12,12 +12,13 @@ use std::{
 };
 
 use openclaw_confine::{
-    Inherited, Profile, Role, enforce,
+    Evidence, Inherited, Profile, Role, enforce, namespaces, process,
     spawn::{Identity, Start},
 };
 use rustix::{
     mount::UnmountFlags,
     pipe::{PipeFlags, pipe, pipe_with},
+    process::WaitOptions,
 };
 
 fn itself(act: &str) -> Start {
@@ -173,7 +174,7 @@ fn nothing_outlives_its_parent(_: &Path) {
 fn hide() {
     let folder = PathBuf::from(std::env::args().nth(2).unwrap());
     println!("before {:?}", fs::read_to_string(folder.join("keys/file")).ok());
-    openclaw_confine::namespaces::hide(&[folder.join("keys"), folder.join("absent")]).unwrap();
+    namespaces::hide(&[folder.join("keys"), folder.join("absent")]).unwrap();
     let profile =
         Profile { process: "test", role: Role::Runner, connect: Some(Vec::new()), ..Profile::default() };
     println!("complete {}", enforce(&profile).unwrap().complete());
@@ -183,10 +184,13 @@ fn hide() {
     println!("uid {}", rustix::process::geteuid().as_raw());
     // No way to take the cover off, not even in a namespace further in.
     println!("uncover {:?}", rustix::mount::unmount(folder.join("keys"), UnmountFlags::DETACH).err());
-    // Not dumpable any more, an ordinary user cannot write the maps (`skill-jail` is a new program, and can); the
-    // namespace is entered all the same.
-    let _unmapped = openclaw_confine::namespaces::jail();
-    println!("further in {:?}", rustix::mount::unmount(folder.join("keys"), UnmountFlags::DETACH).err());
+    let mut evidence = Evidence::open().unwrap();
+    if let Some((child, _)) = process::fork_into(namespaces::JAIL, &mut evidence).unwrap() {
+        rustix::process::waitpid(Some(child), WaitOptions::empty()).unwrap();
+    } else {
+        let further = rustix::mount::unmount(folder.join("keys"), UnmountFlags::DETACH).err();
+        println!("further in {further:?}");
+    }
 }
 
 fn a_hidden_folder_stays_hidden(folder: &Path) {

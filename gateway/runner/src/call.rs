@@ -1,11 +1,13 @@
 //! One call: starts the jail, holds it to its limits, and does not return before everything that it started is gone.
 
 use std::{
+    io,
     os::{
         fd::OwnedFd,
         unix::{net::UnixStream, process::ExitStatusExt},
     },
     process::ExitStatus,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,20 +18,32 @@ use openclaw_wire::{
 };
 
 use crate::{
-    cgroup::Cgroups,
+    cgroup::{Cgroups, Leaf},
     disk::Written,
-    running::{BUILD, Heard, Running},
+    running::{BUILD, Heard, Made, Mounts, Running},
     skills::Ready,
     spec::Said,
     verdict,
     watch::{self, Usage},
+    zygote::{Kind, Zygote},
 };
 
-/// `skill-jail`, opened before the lock down.
+/// What makes jails.
 #[derive(Debug)]
 pub struct Jailer {
-    program: OwnedFd,
+    zygote: Zygote,
     groups: Option<Cgroups>,
+    /// Made ahead, for whichever call comes next and for no other.
+    waiting: Mutex<Option<Made>>,
+}
+
+/// A call that is over.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// Of its jail; `None` when there was none.
+    pub mounts: Option<Mounts>,
 }
 
 /// Why waiting ended.
@@ -41,20 +55,38 @@ enum End {
 }
 
 impl Jailer {
-    /// The program beside our own; each call gets a cgroup where there are any.
-    pub fn new(program: OwnedFd, groups: Option<Cgroups>) -> Self {
-        Self { program, groups }
+    /// Starts the zygote, from a thread that lives as long as this process, out of `skill-jail`; each call gets a cgroup where
+    /// there are any.
+    pub fn start(program: OwnedFd, groups: Option<Cgroups>) -> io::Result<Self> {
+        Ok(Self { zygote: Zygote::start(program)?, groups, waiting: Mutex::default() })
     }
 
-    /// Whether each call has one.
-    pub fn has_cgroups(&self) -> bool {
-        self.groups.is_some()
+    /// Has a jail made ahead, if none waits. One that cannot be made is made, or fails, when a call wants it.
+    pub fn make_ahead(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_none() {
+            *waiting = Made::fork(&self.zygote, Kind::WHOLE).ok();
+        }
+    }
+
+    /// The one that waits, or a new one.
+    fn made(&self, kind: Kind) -> io::Result<Made> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match waiting {
+            Some(made) if made.fits(kind) => Ok(made),
+            _ => Made::fork(&self.zygote, kind),
+        }
+    }
+
+    /// Without it there is no jail, and its end is the end of all of them.
+    pub fn zygote(&self) -> &Zygote {
+        &self.zygote
     }
 
     /// Builds a jail around nothing, to see what the kernel enforces here.
     pub fn trial(&self, ready: &Ready) -> Result<Report, String> {
         let mut report = None;
-        match self.run(ready, Vec::new(), None, None, |told| report = Some(told)) {
+        match self.run(ready, Vec::new(), None, None, |told| report = told).outcome {
             Outcome::Output(_) => report.ok_or_else(|| "the trial jail said nothing".to_owned()),
             Outcome::Failed { detail, .. } => Err(detail),
         }
@@ -67,7 +99,21 @@ impl Jailer {
         task: Vec<u8>,
         way: Option<OwnedFd>,
         gateway: Option<&UnixStream>,
-        started: impl FnOnce(Report),
+        started: impl FnOnce(Option<Report>),
+    ) -> Ended {
+        let mut mounts = None;
+        let outcome = self.live(ready, task, way, gateway, started, &mut mounts);
+        Ended { outcome, mounts }
+    }
+
+    fn live(
+        &self,
+        ready: &Ready,
+        task: Vec<u8>,
+        way: Option<OwnedFd>,
+        gateway: Option<&UnixStream>,
+        started: impl FnOnce(Option<Report>),
+        mounts: &mut Option<Mounts>,
     ) -> Outcome {
         let limits = &ready.limits;
         let mut heard = Heard::default();
@@ -76,7 +122,15 @@ impl Jailer {
             Ok(leaf) => leaf,
             Err(error) => return failed(Failure::NoJail, format!("make the call's cgroup: {error}")),
         };
-        let mut jail = match Running::start(&self.program, &ready.spec, task, leaf, way) {
+        let made = match self.made(Kind::of(&ready.spec)) {
+            Ok(made) => made,
+            Err(error) => {
+                let left = leaf.map_or(Ok(()), Leaf::remove).err();
+                let left = left.map(|error| format!("; remove its cgroup: {error}")).unwrap_or_default();
+                return failed(Failure::NoJail, format!("make the jail: {error}{left}"));
+            }
+        };
+        let mut jail = match Running::start(made, &ready.spec, task, leaf, way) {
             Ok(jail) => jail,
             Err(error) => return failed(Failure::NoJail, format!("start the jail: {error}")),
         };
@@ -87,8 +141,11 @@ impl Jailer {
         }
         let drained = jail.drain(&mut heard, limits.output.0);
         let starved = jail.starved();
-        if let Err(error) = jail.gone() {
-            return failed(Failure::NoJail, format!("the jail was killed and is still there: {error}"));
+        match jail.gone() {
+            Ok(left) => *mounts = Some(left),
+            Err(error) => {
+                return failed(Failure::NoJail, format!("the jail was killed and is still there: {error}"));
+            }
         }
         match (end, drained) {
             // The kernel's word on memory goes before what the skill made of it.
@@ -111,7 +168,7 @@ fn attend(
     ready: &Ready,
     gateway: Option<&UnixStream>,
     heard: &mut Heard,
-    started: impl FnOnce(Report),
+    started: impl FnOnce(Option<Report>),
 ) -> End {
     let limits = &ready.limits;
     let watched = ready.spec.with(Barrier::Watchdog);
@@ -156,13 +213,13 @@ fn attend(
             continue;
         }
         match jail.said() {
-            Ok(Some(Said::Runs { report })) => {
+            Ok(Some(Said::Runs { built, report })) => {
                 if let Some(started) = started.take() {
                     started(report);
                 }
                 deadline = Instant::now() + limits.wall.0;
-                // Building costs time too, and it is not the skill's.
-                before = watch::usage(jail.first()).cpu;
+                next_look = Instant::now() + watch::EVERY;
+                before = built;
             }
             Ok(Some(Said::Ended { status })) => return End::Ended(status),
             Ok(Some(Said::Changed)) => {

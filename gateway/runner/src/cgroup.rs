@@ -23,7 +23,7 @@ const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 const OWN: &str = "runner";
 /// Prefix of the others.
 const CALL: &str = "call-";
-/// What the jail's own two processes need beside the skill.
+/// What the jail's first process needs beside the skill.
 const OURS: u64 = 8 << 20;
 /// The period of `cpu.max`, in microseconds; the kernel's default.
 const PERIOD: u64 = 100_000;
@@ -100,8 +100,8 @@ impl Cgroups {
                         _ => leaf.write("memory.oom.group", 1)?,
                     }
                 }
-                // The jail's own two, and the thread of its way out.
-                "pids" => leaf.write("pids.max", limits.processes + 3)?,
+                // The jail's first process, and the thread of its way out.
+                "pids" => leaf.write("pids.max", limits.processes + 2)?,
                 _ => {
                     // One processor stays for the others, if there is more than one.
                     let all = thread::available_parallelism().map_or(1, |count| count.get() as u64);
@@ -133,7 +133,7 @@ impl Cgroups {
 
 impl Leaf {
     /// Moves a process in; all that it starts later is in here too.
-    pub fn enter(&self, pid: u32) -> io::Result<()> {
+    pub fn enter(&self, pid: i32) -> io::Result<()> {
         self.write("cgroup.procs", pid)
     }
 
@@ -261,7 +261,7 @@ mod tests {
             .stdout(std::process::Stdio::piped())
             .spawn()
             .expect("a shell");
-        leaf.enter(shell.id()).expect("enters");
+        leaf.enter(shell.id() as i32).expect("enters");
         use std::io::{BufRead, Write};
         shell.stdin.take().expect("piped").write_all(b"go\n").expect("goes");
         let mut line = String::new();

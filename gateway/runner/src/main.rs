@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match args.iter().map(String::as_str).next() {
         // Neither is the runner: the operator's drill, and what it runs in its jails.
         Some("--drill") => {
-            return drill::main(|groups| Ok(Jailer::new(open_jail()?, groups)));
+            return drill::main(|groups| Ok(Jailer::start(open_jail()?, groups)?));
         }
         Some(drill::PROBE) => return drill::probe::main(&args[1..]),
         _ => {}
@@ -66,7 +66,8 @@ fn run() -> anyhow::Result<()> {
     let cgroup = Cgroups::layer(&groups);
     let systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
     let limits = limits(&groups);
-    let jailer = Jailer::new(open_jail()?, groups.ok());
+    let program = open_jail()?;
+    let groups = groups.ok();
     let skills = Skills::load(settings);
     // Whole programs were read for their digests.
     openclaw_confine::memory::give_back();
@@ -84,7 +85,7 @@ fn run() -> anyhow::Result<()> {
     })?;
     report.layers.push(hidden_layer(&folders, &hidden));
     // A laptop has none, and rlimits and the watchdog hold; the appliance is made to have one.
-    if systemd || jailer.has_cgroups() {
+    if systemd || groups.is_some() {
         report.layers.push(cgroup);
     }
     if required && !report.complete() {
@@ -93,29 +94,26 @@ fn run() -> anyhow::Result<()> {
             .map(|layer| format!("{}: asked {}, enforced {}", layer.name, layer.asked, layer.enforced));
         anyhow::bail!("{}; {NAMESPACES}; {}", missing.unwrap_or_default(), cgroup::MEND);
     }
-    let trial = match hidden {
-        Ok(()) => try_jail(&jailer, required),
-        Err(error) => Err(format!("make a namespace for the runner: {error}; {NAMESPACES}")),
-    };
-    let skills_off = match trial {
-        Ok(jail) => {
-            add(&mut report, jail);
-            drilled.err()
-        }
-        Err(why) => Some(why),
-    };
+    let jailer = hidden
+        .map_err(|error| format!("make a namespace for the runner: {error}; {NAMESPACES}"))
+        .and_then(|()| Jailer::start(program, groups).map_err(|error| format!("start skill-jail: {error}")))
+        .and_then(|jailer| {
+            add(&mut report, try_jail(&jailer, required)?);
+            jailer.make_ahead();
+            drilled.map(|()| jailer)
+        });
     let (count, wrong) = skills.summary();
     for why in wrong {
         warn!(%why, "a skill was left out");
     }
-    if let Some(why) = &skills_off {
-        error!(%why, "skills are off");
-    }
-    let status = match &skills_off {
-        None => format!("{count} skills"),
-        Some(_) => "skills are off".to_owned(),
+    let status = match &jailer {
+        Ok(_) => format!("{count} skills"),
+        Err(why) => {
+            error!(%why, "skills are off");
+            "skills are off".to_owned()
+        }
     };
-    let runner = Runner::new(skills, jailer, egress, report, skills_off, limits);
+    let runner = Runner::new(skills, jailer, egress, report, limits);
     keep_watchdog_quiet()?;
     // Without systemd there is nobody to tell.
     let _nobody = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use openclaw_confine::spawn::{Child, Start};
+use openclaw_confine::process;
 use openclaw_wire::{frame, pass};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -21,28 +21,82 @@ use rustix::{
 
 use crate::{
     cgroup::Leaf,
-    spec::{CONTROL, Said, Spec, WAY},
+    spec::{Said, Spec},
+    zygote::{Kind, Zygote},
 };
 
 /// Building a jail takes some milliseconds; a machine that needs this long has another problem.
 pub const BUILD: Duration = Duration::from_secs(10);
 /// What has been killed is gone at once, unless it waits for a disk.
 const GONE: Duration = Duration::from_secs(10);
+/// A jail has the mounts of the moment at which it was made.
+const FRESH: Duration = Duration::from_secs(5);
 /// What is kept of standard error: its end says why.
 const LAST_WORDS: usize = 4 << 10;
 /// One read.
 const CHUNK: usize = 64 << 10;
 
+/// A jail that knows nothing of its call yet: its first process, in its namespaces, and our ends of what it was given.
+#[derive(Debug)]
+pub struct Made {
+    kind: Kind,
+    first: i32,
+    pidfd: OwnedFd,
+    control: UnixStream,
+    pipes: [File; 3],
+    at: Instant,
+}
+
+impl Made {
+    /// Has the zygote fork one.
+    pub fn fork(zygote: &Zygote, kind: Kind) -> io::Result<Self> {
+        let (control, theirs) = UnixStream::pair()?;
+        let (task_read, task_write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (output_read, output_write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (errors_read, errors_write) = pipe_with(PipeFlags::CLOEXEC)?;
+        for ours in [&task_write, &output_read, &errors_read] {
+            rustix::io::ioctl_fionbio(ours, true)?;
+        }
+        zygote.fork(kind, [theirs.as_fd(), task_read.as_fd(), output_write.as_fd(), errors_write.as_fd()])?;
+        // Else their end would never be seen.
+        drop((theirs, task_read, output_write, errors_write));
+        control.set_read_timeout(Some(BUILD))?;
+        control.set_write_timeout(Some(BUILD))?;
+        match frame::read(&control)? {
+            Some(Said::Made { pid }) => {
+                let pidfd = pass::receive(&control)?;
+                let pipes = [task_write, output_read, errors_read].map(File::from);
+                Ok(Self { kind, first: pid, pidfd, control, pipes, at: Instant::now() })
+            }
+            Some(Said::NoJail { message }) => Err(io::Error::other(message)),
+            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "skill-jail ended without a word")),
+        }
+    }
+
+    /// It is of this kind, lives, and has seen what is mounted on this machine not long ago.
+    pub fn fits(&self, kind: Kind) -> bool {
+        let ended = ready([Some((self.pidfd.as_fd(), PollFlags::IN))], Duration::ZERO);
+        self.kind == kind && matches!(ended, Ok([false])) && self.at.elapsed() < FRESH
+    }
+}
+
 /// A jail that is being built or runs.
 pub struct Running {
-    outer: Child,
     control: UnixStream,
     task: Option<(File, Vec<u8>)>,
     output: Option<File>,
     errors: Option<File>,
     first: i32,
     pidfd: OwnedFd,
+    mounts: Option<OwnedFd>,
     leaf: Option<Leaf>,
+}
+
+/// A jail's mounts, when all its processes are gone. The kernel takes them down when this is dropped, which takes it a while:
+/// whoever waits for the call's answer need not wait for that.
+#[derive(Debug)]
+pub struct Mounts {
+    _namespace: Option<OwnedFd>,
 }
 
 /// What the skill said.
@@ -67,47 +121,40 @@ pub struct Event {
 }
 
 impl Running {
-    /// Starts `skill-jail` and tells it what to build; `task` is what the skill reads, `way` its way out. Returns when its namespaces exist.
+    /// Tells a jail what to build; `task` is what the skill reads, `way` its way out.
     pub fn start(
-        program: &OwnedFd,
+        made: Made,
         spec: &Spec,
         task: Vec<u8>,
         leaf: Option<Leaf>,
         way: Option<OwnedFd>,
     ) -> io::Result<Self> {
-        let (control, theirs) = UnixStream::pair()?;
-        let (task_read, task_write) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (output_read, output_write) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (errors_read, errors_write) = pipe_with(PipeFlags::CLOEXEC)?;
-        for ours in [&task_write, &output_read, &errors_read] {
-            rustix::io::ioctl_fionbio(ours, true)?;
-        }
-        let mut start = Start::opened(program.try_clone()?, "skill-jail").fd(CONTROL, theirs.into());
-        if let Some(way) = way {
-            start = start.fd(WAY, way);
-        }
-        let mut outer =
-            start.standard(0, task_read).standard(1, output_write).standard(2, errors_write).spawn()?;
-        // It waits for what it is told, so that nothing of it is ever outside.
-        let entered = leaf.as_ref().map_or(Ok(()), |leaf| leaf.enter(outer.id()));
-        match entered.and_then(|()| introduce(&control, spec)) {
-            Ok((first, pidfd)) => Ok(Self {
-                outer,
-                control,
-                task: Some((task_write.into(), task)),
-                output: Some(output_read.into()),
-                errors: Some(errors_read.into()),
-                first,
-                pidfd,
-                leaf,
-            }),
+        let Made { first, pidfd, control, pipes: [input, output, errors], .. } = made;
+        let jail = Self {
+            control,
+            task: Some((input, task)),
+            output: Some(output),
+            errors: Some(errors),
+            first,
+            pidfd,
+            mounts: None,
+            leaf,
+        };
+        match jail.tell(spec, way) {
+            Ok(()) => Ok(jail),
             Err(error) => {
-                outer.signal(Signal::KILL)?;
-                outer.wait()?;
-                leaf.map_or(Ok(()), Leaf::remove)?;
+                jail.kill();
+                jail.gone()?;
                 Err(error)
             }
         }
+    }
+
+    /// It waits for what it is told, so that nothing of a call is ever outside its cgroup.
+    fn tell(&self, spec: &Spec, way: Option<OwnedFd>) -> io::Result<()> {
+        self.leaf.as_ref().map_or(Ok(()), |leaf| leaf.enter(self.first))?;
+        frame::write(&self.control, spec)?;
+        way.map_or(Ok(()), |way| pass::send(&self.control, way.as_fd()))
     }
 
     /// The first process, for measuring.
@@ -129,8 +176,12 @@ impl Running {
     }
 
     /// What the jail says next; `None` when it is gone.
-    pub fn said(&self) -> io::Result<Option<Said>> {
-        frame::read(&self.control)
+    pub fn said(&mut self) -> io::Result<Option<Said>> {
+        let said = frame::read(&self.control)?;
+        if let Some(Said::Runs { .. }) = &said {
+            self.mounts = Some(pass::receive(&self.control)?);
+        }
+        Ok(said)
     }
 
     /// Moves bytes as far as they go: the task in, output and errors out.
@@ -194,31 +245,24 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until the first process, hence every process of the jail, and the outer process are gone.
-    pub fn gone(mut self) -> io::Result<()> {
+    /// Waits until the first process, hence every process of the jail, is gone.
+    pub fn gone(self) -> io::Result<Mounts> {
+        let hangs = || io::Error::new(io::ErrorKind::TimedOut, "a process of it hangs in the kernel");
+        let deadline = Instant::now() + GONE;
         let [ended] = ready([Some((self.pidfd.as_fd(), PollFlags::IN))], GONE)?;
         if !ended {
-            // It hangs in the kernel: waiting for it here is no use, and the outer process waits for nothing else.
             self.kill();
-            self.outer.signal(Signal::KILL)?;
+            return Err(hangs());
         }
-        self.outer.wait()?;
-        match ended {
-            true => self.leaf.map_or(Ok(()), Leaf::remove),
-            false => Err(io::Error::new(io::ErrorKind::TimedOut, "a process of it hangs in the kernel")),
+        // The kernel reaps it for the zygote, a moment after it has told of its end.
+        while !process::gone(self.pidfd.as_fd()) {
+            if Instant::now() >= deadline {
+                return Err(hangs());
+            }
+            std::thread::yield_now();
         }
-    }
-}
-
-/// Tells the jail what to build, and learns its first process.
-fn introduce(control: &UnixStream, spec: &Spec) -> io::Result<(i32, OwnedFd)> {
-    control.set_read_timeout(Some(BUILD))?;
-    control.set_write_timeout(Some(BUILD))?;
-    frame::write(control, spec)?;
-    match frame::read(control)? {
-        Some(Said::Made { pid }) => Ok((pid, pass::receive(control)?)),
-        Some(Said::NoJail { message }) => Err(io::Error::other(message)),
-        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "skill-jail ended without a word")),
+        self.leaf.map_or(Ok(()), Leaf::remove)?;
+        Ok(Mounts { _namespace: self.mounts })
     }
 }
 

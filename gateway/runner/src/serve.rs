@@ -21,7 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
 use crate::{
-    call::Jailer,
+    call::{Ended, Jailer},
     skills::{Ready, Skills},
     way::Egress,
 };
@@ -43,10 +43,10 @@ const STACK: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Runner {
     skills: Skills,
-    jailer: Jailer,
+    /// Or why no skill can run here, with the mend.
+    jailer: Result<Jailer, String>,
     egress: Option<Egress>,
     report: Report,
-    skills_off: Option<String>,
     limits: String,
     places: Places,
 }
@@ -60,22 +60,23 @@ struct Places {
 }
 
 impl Runner {
-    /// `skills_off`: why no skill can run here, with the mend.
+    /// `jailer`: or why no skill can run here, with the mend.
     pub fn new(
         skills: Skills,
-        jailer: Jailer,
+        jailer: Result<Jailer, String>,
         egress: Option<Egress>,
         report: Report,
-        skills_off: Option<String>,
         limits: String,
     ) -> Arc<Self> {
         let places = Places { calls: Mutex::new(0), freed: Condvar::new(), connections: Mutex::new(0) };
-        Arc::new(Self { skills, jailer, egress, report, skills_off, limits, places })
+        Arc::new(Self { skills, jailer, egress, report, limits, places })
     }
 
-    /// Serves until the other end of a pair is gone.
+    /// Serves until the other end of a pair is gone. That the zygote is gone is an error: whoever started this process starts
+    /// it again.
     pub fn serve(self: &Arc<Self>, entry: &Entry) -> io::Result<()> {
         loop {
+            self.wait(entry)?;
             let connection = match entry.accept() {
                 Ok(connection) => connection,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
@@ -101,6 +102,18 @@ impl Runner {
         }
     }
 
+    fn wait(&self, entry: &Entry) -> io::Result<()> {
+        let Ok(jailer) = &self.jailer else { return Ok(()) };
+        let mut fds = [PollFd::new(entry, PollFlags::IN), PollFd::new(jailer.zygote(), PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) if !fds[1].revents().is_empty() => {
+                Err(io::Error::other("skill-jail has ended, and without it no jail can be made"))
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn answer(&self, connection: &UnixStream) -> io::Result<()> {
         connection.set_read_timeout(Some(REQUEST))?;
         match frame::read(connection)? {
@@ -109,43 +122,49 @@ impl Runner {
                 connection,
                 &Reply::Status {
                     confinement: serde_json::to_value(&self.report)?,
-                    skills_off: self.skills_off.clone(),
+                    skills_off: self.jailer.as_ref().err().cloned(),
                     limits: self.limits.clone(),
                 },
             ),
             Some(Request::Call(call)) => {
-                let outcome = self.timed(&call.id, &call.skill, || self.call(&call, connection));
-                self.finish(connection, outcome)
+                let ended = self.timed(&call.id, &call.skill, || self.call(&call, connection));
+                self.finish(connection, ended)
             }
             Some(Request::Tools(look)) => {
-                let outcome = self.timed(&look.id, &look.skill, || self.look(&look, connection));
-                self.finish(connection, outcome)
+                let ended = self.timed(&look.id, &look.skill, || self.look(&look, connection));
+                self.finish(connection, ended)
             }
         }
     }
 
-    fn finish(&self, connection: &UnixStream, outcome: Outcome) -> io::Result<()> {
-        // Who cancelled does not listen any more.
-        match frame::write(connection, &Reply::Finished(outcome)) {
+    /// Answers first; what else there is to do for a call nobody waits for.
+    fn finish(&self, connection: &UnixStream, ended: Ended) -> io::Result<()> {
+        let answered = frame::write(connection, &Reply::Finished(ended.outcome));
+        drop(ended.mounts);
+        if let Ok(jailer) = &self.jailer {
+            jailer.make_ahead();
+        }
+        match answered {
+            // Who cancelled does not listen any more.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
     }
 
-    fn timed(&self, id: &str, skill: &SkillId, run: impl FnOnce() -> Outcome) -> Outcome {
+    fn timed(&self, id: &str, skill: &SkillId, run: impl FnOnce() -> Ended) -> Ended {
         let begun = Instant::now();
-        let outcome = run();
-        let word = match &outcome {
+        let ended = run();
+        let word = match &ended.outcome {
             Outcome::Output(text) => format!("output, {} bytes", text.len()),
             Outcome::Failed { reason, .. } => format!("{reason:?}"),
         };
         // Nothing that the skill said: it may be a document's text.
         let elapsed_ms = begun.elapsed().as_millis() as u64;
         info!(call = id, %skill, ended = word, elapsed_ms, "a call ended");
-        outcome
+        ended
     }
 
-    fn call(&self, call: &Call, connection: &UnixStream) -> Outcome {
+    fn call(&self, call: &Call, connection: &UnixStream) -> Ended {
         let ready = self.skills.ready(call);
         let (tool, arguments) = (call.tool.clone(), call.arguments.clone());
         let task = match &call.definition {
@@ -157,7 +176,7 @@ impl Runner {
         self.run(&call.id, ready, task, connection)
     }
 
-    fn look(&self, look: &Look, connection: &UnixStream) -> Outcome {
+    fn look(&self, look: &Look, connection: &UnixStream) -> Ended {
         self.run(&look.id, self.skills.look(look), serde_json::to_vec(&Ask::Tools), connection)
     }
 
@@ -168,11 +187,12 @@ impl Runner {
         ready: Result<Ready, String>,
         task: serde_json::Result<Vec<u8>>,
         connection: &UnixStream,
-    ) -> Outcome {
-        let failed = |reason, detail: String| Outcome::Failed { reason, detail };
-        if let Some(why) = &self.skills_off {
-            return failed(Failure::NoJail, format!("skills are off: {why}"));
-        }
+    ) -> Ended {
+        let failed = |reason, detail| Ended { outcome: Outcome::Failed { reason, detail }, mounts: None };
+        let jailer = match &self.jailer {
+            Ok(jailer) => jailer,
+            Err(why) => return failed(Failure::NoJail, format!("skills are off: {why}")),
+        };
         let (mut ready, task) = match (ready, task) {
             (Ok(ready), Ok(task)) => (ready, task),
             (Err(why), _) => return failed(Failure::Refused, why),
@@ -192,7 +212,7 @@ impl Runner {
             Some(Err(why)) => return failed(Failure::Refused, why),
             None => None,
         };
-        self.jailer.run(&ready, task, way, Some(connection), |_report| {
+        jailer.run(&ready, task, way, Some(connection), |_report| {
             // If this fails the gateway is gone, and the wait notices it at once.
             let _gone = frame::write(connection, &Reply::Started);
         })

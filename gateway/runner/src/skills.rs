@@ -30,7 +30,8 @@ pub struct Skills {
 #[derive(Debug, Clone)]
 struct Loaded {
     folder: PathBuf,
-    skill: Result<Skill, String>,
+    /// With the bytes of its folder.
+    skill: Result<(Skill, u64), String>,
 }
 
 /// A call that may start.
@@ -107,14 +108,14 @@ impl Skills {
         if self.settings.disabled.contains(id) {
             return Err(format!("the skill {id} is off (skills.disabled in the configuration)"));
         }
-        let skill = self.approved(id, digest)?;
+        let (skill, weight) = self.approved(id, digest)?;
         let Some(manifest) = skill.manifest else {
             return Err(format!(
                 "the skill {id} has no skill.toml: it is instructions only and executes nothing"
             ));
         };
         let grants = self.grants(&manifest)?;
-        let (limits, folder) = (manifest.limits.clone(), skill.folder.clone());
+        let limits = manifest.limits.clone();
         let client = manifest.mcp.then(|| self.client.canonicalize()).transpose().map_err(|error| {
             format!(
                 "open the client of MCP servers {}: {error}; mend: install OpenClaw's programs in one folder",
@@ -136,27 +137,22 @@ impl Skills {
             authority: None,
             without: Vec::new(),
         };
-        let ready = Ready {
-            spec,
-            limits,
-            hosts: !manifest.permissions.hosts.is_empty(),
-            weight: weight(&folder).map_err(|error| format!("look at the skill {id}: {error}"))?,
-        };
-        Ok((ready, manifest))
+        let hosts = !manifest.permissions.hosts.is_empty();
+        Ok((Ready { spec, limits, hosts, weight }, manifest))
     }
 
-    /// The skill with the digest that the call names: as loaded, or as it is on disk now.
-    fn approved(&self, id: &SkillId, digest: &str) -> Result<Skill, String> {
+    /// The skill with the digest that the call names: as loaded, or as it is on disk now; and the bytes of its folder.
+    fn approved(&self, id: &SkillId, digest: &str) -> Result<(Skill, u64), String> {
         let named = |each: &&mut Loaded| each.folder.file_name().is_some_and(|name| name == id.as_str());
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut why = format!("there is no skill {id}");
         // The same name may stand on two shelves; the digest tells which one was approved.
         for each in loaded.iter_mut().filter(named) {
-            if !matches!(&each.skill, Ok(skill) if skill.digest == digest) {
+            if !matches!(&each.skill, Ok((skill, _)) if skill.digest == digest) {
                 each.skill = read(&each.folder);
             }
             match &each.skill {
-                Ok(skill) if skill.digest == digest => return Ok(skill.clone()),
+                Ok((skill, weight)) if skill.digest == digest => return Ok((skill.clone(), *weight)),
                 Ok(_) => why = format!("the skill {id} is not the approved one: its files have changed"),
                 Err(error) => why = error.clone(),
             }
@@ -233,8 +229,10 @@ fn weight(folder: &Path) -> std::io::Result<u64> {
     Ok(sum)
 }
 
-fn read(folder: &Path) -> Result<Skill, String> {
-    skill::load(folder).map_err(|error| error.to_string())
+fn read(folder: &Path) -> Result<(Skill, u64), String> {
+    let skill = skill::load(folder).map_err(|error| error.to_string())?;
+    let weight = weight(folder).map_err(|error| format!("look at {}: {error}", folder.display()))?;
+    Ok((skill, weight))
 }
 
 #[cfg(test)]

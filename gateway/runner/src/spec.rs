@@ -1,16 +1,10 @@
 //! What the runner tells `skill-jail`, and what it hears back: frames on one socket pair for each call.
 //! Never anything that the skill wrote: its words come through its own pipes.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use openclaw_confine::Barrier;
 use serde::{Deserialize, Serialize};
-
-/// Name under which `skill-jail` finds its end of the socket pair.
-pub const CONTROL: &str = "control";
-
-/// Name under which it finds the jail's end of its way out, if it has one.
-pub const WAY: &str = "way";
 
 /// Where the call's own certificate authority is, in its jail: where most software looks by itself.
 pub const AUTHORITY: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -37,7 +31,7 @@ pub struct Spec {
     pub required: bool,
     /// Limits.
     pub limits: Limits,
-    /// Certificate authority of its way out, as PEM; `None` when it has no way out.
+    /// Certificate authority of its way out, as PEM, whose descriptor follows; `None` when it has no way out.
     pub authority: Option<String>,
     /// Barriers that the drill leaves out, to show that the others hold; for a skill always empty.
     pub without: Vec<Barrier>,
@@ -119,11 +113,11 @@ impl Limits {
     }
 }
 
-/// What `skill-jail` reports, in this order; the process that a line is from in brackets.
+/// What the runner hears, in this order; the process that a line is from in brackets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Said {
-    /// [outer] The namespaces exist; the jail's first process is this one, and its pidfd comes along.
+    /// [zygote] The jail's first process is this one, in its namespaces, and its pidfd comes along.
     Made {
         /// In the runner's pid namespace.
         pid: i32,
@@ -135,10 +129,12 @@ pub enum Said {
     },
     /// [first] The skill's folder is not the approved one. The last word.
     Changed,
-    /// [first] The skill runs, under these barriers.
+    /// [first] The skill runs; the jail's mount namespace comes along.
     Runs {
-        /// What the kernel enforces.
-        report: openclaw_confine::Report,
+        /// CPU time that building took: it is not the skill's.
+        built: Duration,
+        /// What the kernel enforces, where that was asked (a trial).
+        report: Option<openclaw_confine::Report>,
     },
     /// [first] The skill has ended. The last word.
     Ended {

@@ -111,7 +111,7 @@ fn all_in(jailer: &Jailer, scene: &Scene, without: &[Barrier]) -> anyhow::Result
     let places = scene.places(without);
     let task = Task { tool: "all".into(), arguments: json!({ "places": places }) };
     let ready = ready(scene, without, limits(None));
-    let mut seen: Seen = match jailer.run(&ready, serde_json::to_vec(&task)?, None, None, |_| ()) {
+    let mut seen: Seen = match jailer.run(&ready, serde_json::to_vec(&task)?, None, None, |_| ()).outcome {
         Outcome::Output(text) => serde_json::from_str(&text)?,
         Outcome::Failed { detail, .. } => anyhow::bail!("a jail for the probes: {detail}"),
     };
@@ -124,7 +124,7 @@ fn all_in(jailer: &Jailer, scene: &Scene, without: &[Barrier]) -> anyhow::Result
         scene.fill()?;
         let task = Task { tool: "amount".into(), arguments: json!({ "places": places, "name": probe.name }) };
         let ready = self::ready(scene, without, limits(Some(amount)));
-        let told = match jailer.run(&ready, serde_json::to_vec(&task)?, None, None, |_| ()) {
+        let told = match jailer.run(&ready, serde_json::to_vec(&task)?, None, None, |_| ()).outcome {
             Outcome::Output(text) => serde_json::from_str(&text)?,
             Outcome::Failed { reason, detail } => Told::Refused(format!("{reason:?}: {detail}")),
         };

@@ -56,7 +56,7 @@ pub fn row(jailer: &Jailer, scene: &Scene) -> anyhow::Result<Row> {
             }
         });
         for _ in 0..BUILT {
-            match jailer.run(&ready, task.clone(), None, None, |_| ()) {
+            match jailer.run(&ready, task.clone(), None, None, |_| ()).outcome {
                 Outcome::Output(text) if text.contains("got") => got += 1,
                 Outcome::Output(_) => saw += 1,
                 Outcome::Failed { .. } => refused += 1,

@@ -2,21 +2,29 @@
 //! kernel kills whatever is left in its pid namespace.
 
 use std::{
-    io::{Read, Write},
+    fs::File,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use openclaw_confine::{Barrier, Evidence, process};
-use openclaw_runner::spec::{Said, Spec};
-use openclaw_wire::frame;
-use rustix::process::{Pid, WaitOptions, WaitStatus};
+use openclaw_confine::{Barrier, Evidence, Report, namespaces, process};
+use openclaw_runner::{
+    spec::{NAMESPACES, Said, Spec},
+    zygote::Kind,
+};
+use openclaw_wire::{frame, pass};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, WaitOptions, WaitStatus, set_parent_process_death_signal},
+    time::{ClockId, clock_gettime},
+};
 
-use crate::{begin, forward, lock, root};
+use crate::{Given, Zygote, begin, forward, lock, root};
 
 /// Why the skill was not started.
 #[derive(Debug, thiserror::Error)]
@@ -29,22 +37,74 @@ pub enum Trouble {
     Other(#[from] anyhow::Error),
 }
 
+/// What is made before anything of the call is known.
+struct Prepared {
+    evidence: Evidence,
+    /// The mount namespace: who holds it decides when the kernel takes the mounts down.
+    mounts: OwnedFd,
+}
+
 /// Runs the whole life of the jail.
-pub fn run(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> ExitCode {
-    let last = match live(control, spec, way) {
+pub fn run(given: Given, kind: Kind, zygote: Zygote) -> ExitCode {
+    let Given { control, standard } = given;
+    if !dies_with(&zygote) {
+        return ExitCode::FAILURE;
+    }
+    // What is the same for every call needs no word of it. A failure is told when the runner listens.
+    let prepared = prepare(standard, kind, &zygote);
+    drop(zygote);
+    // An end without a word means that the runner is gone.
+    let Ok(Some(spec)) = frame::read::<Spec>(&control) else { return ExitCode::FAILURE };
+    let lived = prepared.map_err(Trouble::Other).and_then(|prepared| live(&control, &spec, prepared));
+    let last = match lived {
         Ok(status) => Said::Ended { status },
         Err(Trouble::Changed) => Said::Changed,
         Err(Trouble::Other(error)) => Said::NoJail { message: format!("{error:#}") },
     };
-    let _runner_gone = frame::write(control, &last);
+    let _runner_gone = frame::write(&control, &last);
     ExitCode::SUCCESS
 }
 
-/// Returns the wait status of the skill.
-fn live(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> Result<i32, Trouble> {
-    let mut evidence = Evidence::open().context("open /proc/self/status")?;
+/// Ends with the zygote from here on; `false` when that one has ended already.
+fn dies_with(zygote: &Zygote) -> bool {
+    let ended = || {
+        let mut fds = [PollFd::new(&zygote.pidfd, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    };
+    set_parent_process_death_signal(Some(Signal::KILL)).is_ok() && !ended()
+}
+
+fn prepare(standard: [OwnedFd; 3], kind: Kind, zygote: &Zygote) -> anyhow::Result<Prepared> {
+    let [input, output, errors] = standard;
+    rustix::stdio::dup2_stdin(&input)?;
+    rustix::stdio::dup2_stdout(&output)?;
+    rustix::stdio::dup2_stderr(&errors)?;
+    if kind.namespaces {
+        namespaces::settle(zygote.uid, zygote.gid)
+            .with_context(|| format!("make the jail's namespaces; {NAMESPACES}"))?;
+    }
+    // When the machine runs out of memory the kernel takes this call first, not somebody's conversation. If it cannot
+    // be said, the limits still hold.
+    let _unsaid = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let evidence = Evidence::open().context("open /proc/self/status")?;
+    let mounts = File::open("/proc/self/ns/mnt").context("open the mount namespace")?.into();
     rustix::process::setsid().context("begin a session")?;
-    let root = match spec.with(Barrier::Namespaces) && spec.with(Barrier::Mounts) {
+    if kind.mounts {
+        root::prepare()?;
+    }
+    Ok(Prepared { evidence, mounts })
+}
+
+/// Returns the wait status of the skill.
+fn live(control: &UnixStream, spec: &Spec, prepared: Prepared) -> Result<i32, Trouble> {
+    let Prepared { mut evidence, mounts } = prepared;
+    let way = spec.authority.is_some().then(|| pass::receive(control)).transpose();
+    let way = way.context("receive the way out")?;
+    if spec.with(Barrier::Namespaces) {
+        // Now that it is in the call's own cgroup.
+        namespaces::own_cgroup().context("make the jail's cgroup namespace")?;
+    }
+    let root = match Kind::of(spec).mounts {
         true => root::build(spec)?,
         false => root::none(spec)?,
     };
@@ -52,44 +112,33 @@ fn live(control: &UnixStream, spec: &Spec, way: Option<OwnedFd>) -> Result<i32, 
     let report = lock::down(spec, &root, &mut evidence)?;
     let Some(program) = root.program else {
         // A trial of the barriers alone.
-        frame::write(control, &Said::Runs { report }).context("tell the runner")?;
+        runs(control, &mounts, Some(report)).context("tell the runner")?;
         return Ok(0);
     };
-    let skill = start(spec, program, &mut evidence)?;
-    // After the fork: until then this process has one thread.
+    let skill = start(spec, program).context("start the skill's program")?;
     way.map(forward::start).transpose()?;
-    frame::write(control, &Said::Runs { report }).context("tell the runner")?;
+    runs(control, &mounts, None).context("tell the runner")?;
     let status = reap_until(skill)?;
     Ok(status.as_raw())
 }
 
-/// Forks and becomes the skill. Returns when the program has been entered.
-fn start(spec: &Spec, program: OwnedFd, evidence: &mut Evidence) -> anyhow::Result<Pid> {
+fn runs(control: &UnixStream, mounts: &OwnedFd, report: Option<Report>) -> std::io::Result<()> {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ProcessCPUTime);
+    let built = Duration::new(tv_sec as u64, tv_nsec as u32);
+    frame::write(control, &Said::Runs { built, report })?;
+    pass::send(control, mounts.as_fd())
+}
+
+fn start(spec: &Spec, program: OwnedFd) -> anyhow::Result<Pid> {
     let (args, environment) = begin::with(spec).context("make the skill's arguments")?;
-    let (mut failed, mut report) = UnixStream::pair().context("make a socket pair")?;
-    let Some(skill) = process::fork(evidence).context("fork the skill")? else {
-        drop(failed);
+    let mut before = || {
         if !spec.with(Barrier::Namespaces) {
             // Without a pid namespace nothing else would take it along.
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-                .context("die with the first process")?;
+            set_parent_process_death_signal(Some(Signal::KILL))?;
         }
-        let error = match lock::hold(spec) {
-            Err(error) => error.to_string(),
-            Ok(()) => process::execute(program.as_fd(), &args, &environment).to_string(),
-        };
-        // The other end learns it, and this process has nothing left to do but to end.
-        let _told = report.write_all(error.as_bytes());
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
-        anyhow::bail!("start the skill's program: {error}");
+        lock::hold(spec)
     };
-    drop(report);
-    let mut error = String::new();
-    failed.read_to_string(&mut error).context("wait for the skill's start")?;
-    match error.is_empty() {
-        true => Ok(skill),
-        false => Err(anyhow::anyhow!("start the skill's program: {error}")),
-    }
+    Ok(process::start(program.as_fd(), &args, &environment, &mut before)?)
 }
 
 /// Reaps every process that ends, orphans included, until this one has.

@@ -11,6 +11,17 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::root::Root;
 
+/// Compiles the filters of all jails, so that none has to.
+pub fn prepare() {
+    for connect in [Vec::new(), vec![FACTS.jail.proxy.port()]] {
+        openclaw_confine::compile_ahead(&Profile {
+            connect: Some(connect),
+            role: Role::Jail,
+            ..Profile::default()
+        });
+    }
+}
+
 /// Locks down. Namespaces, Landlock and seccomp are required everywhere; `spec.required` wants every part of them.
 pub fn down(spec: &Spec, root: &Root, evidence: &mut Evidence) -> anyhow::Result<Report> {
     let version = landlock_version();
@@ -65,9 +76,9 @@ pub fn hold(spec: &Spec) -> io::Result<()> {
         (Resource::Stack, 8 << 20),
         // One file. The watchdog counts what all of them take.
         (Resource::Fsize, limits.disk),
-        // More than asked: the jail's own two processes are counted, and the thread of its way out. The kernel exempts
-        // the host's root.
-        (Resource::Nproc, u64::from(limits.processes) + 2 + u64::from(spec.authority.is_some())),
+        // More than asked: the jail's first process is counted, and the thread of its way out. The kernel exempts the
+        // host's root.
+        (Resource::Nproc, u64::from(limits.processes) + 1 + u64::from(spec.authority.is_some())),
         (Resource::Sigpending, 256),
         (Resource::Msgqueue, 0),
     ] {

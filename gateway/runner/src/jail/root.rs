@@ -38,17 +38,29 @@ pub struct Root {
     pub execute: Vec<PathBuf>,
 }
 
-/// Builds the root and moves into it; the host's files are out of reach then.
-pub fn build(spec: &Spec) -> Result<Root, Trouble> {
+/// Begins the root: what is in every one.
+pub fn prepare() -> anyhow::Result<()> {
     let base = Path::new(BASE);
     let quiet = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", quiet)
         .with_context(|| format!("make the mounts private; {NAMESPACES}"))?;
     tmpfs(base, MountFlags::NOEXEC, "size=1m,nr_inodes=512,mode=755")?;
+    folder(base, "/files")?;
+    folder(base, "/dev")?;
+    for name in DEVICES {
+        let inside = Path::new("/dev").join(name);
+        let target = file(base, &inside)?;
+        let without = Without { write: false, execute: true, devices: false };
+        tree::mount(&inside, &target, without).with_context(|| format!("mount {}", inside.display()))?;
+    }
+    Ok(())
+}
 
+/// Builds the rest of the root and moves into it; the host's files are out of reach then.
+pub fn build(spec: &Spec) -> Result<Root, Trouble> {
+    let base = Path::new(BASE);
     let mut root =
         Root { program: None, read: vec!["/files".into()], write: Vec::new(), execute: Vec::new() };
-    folder(base, "/files")?;
     if let Some(skill) = &spec.skill {
         let target = folder(base, SKILL)?;
         tmpfs(&target, MountFlags::empty(), "size=80m,nr_inodes=9000,mode=755")?;
@@ -87,7 +99,10 @@ pub fn build(spec: &Spec) -> Result<Root, Trouble> {
             root.write.push(grant.inside.clone());
         }
     }
-    devices(base, &mut root)?;
+    for name in DEVICES {
+        let may = if name == "urandom" { &mut root.read } else { &mut root.write };
+        may.push(Path::new("/dev").join(name));
+    }
     let size = spec.limits.disk.min(spec.limits.memory / 2);
     tmpfs(&folder(base, "/tmp")?, MountFlags::NOEXEC, &format!("size={size},nr_inodes=4096,mode=700"))?;
     root.write.push("/tmp".into());
@@ -129,21 +144,6 @@ pub fn none(spec: &Spec) -> Result<Root, Trouble> {
 /// A program by descriptor: what is executed is what was opened here.
 fn program(path: &Path) -> anyhow::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-fn devices(base: &Path, root: &mut Root) -> anyhow::Result<()> {
-    folder(base, "/dev")?;
-    for name in DEVICES {
-        let inside = Path::new("/dev").join(name);
-        let target = file(base, &inside)?;
-        let without = Without { write: false, execute: true, devices: false };
-        tree::mount(&inside, &target, without).with_context(|| format!("mount {}", inside.display()))?;
-        match name {
-            "urandom" => root.read.push(inside),
-            _ => root.write.push(inside),
-        }
-    }
-    Ok(())
 }
 
 /// Makes the built tree the root, lets go of the host's, and takes the name of the machine away.

@@ -9,7 +9,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::rig::{Rig, Setup};
+use crate::{
+    life::zygote,
+    rig::{Rig, Setup},
+};
 
 /// A part of the mounted tree of version 2 that belongs to the runner's user; given back when dropped.
 pub struct Part(pub PathBuf);
@@ -66,12 +69,13 @@ pub fn a_leaf_for_each_call(setup: Setup) {
     let layer = report["layers"].as_array().unwrap().iter().find(|layer| layer["name"] == "cgroup").unwrap();
     assert!(layer["enforced"].as_str().unwrap().starts_with("cgroup: "), "{layer}");
     assert_eq!(part.below(), ["runner"], "what an earlier runner left is gone");
-    assert_eq!(processes(&part.0.join("runner")), [rig.pid()]);
+    let runner = processes(&part.0.join("runner"));
+    assert!(runner.contains(&rig.pid()) && runner.contains(&zygote(&rig)), "{runner:?}");
 
     let stream = rig.begin("probe", json!({ "act": "stubborn" })).unwrap();
     let leaves: Vec<_> = part.below().into_iter().filter(|name| name != "runner").collect();
     assert_eq!(leaves.len(), 1);
-    assert!(processes(&part.0.join(&leaves[0])).len() >= 3, "outer, first, skill");
+    assert!(processes(&part.0.join(&leaves[0])).len() >= 2, "first, skill");
     drop(stream);
     let end = Instant::now() + Duration::from_secs(10);
     while part.below() != ["runner"] {

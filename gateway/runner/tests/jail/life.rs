@@ -1,13 +1,18 @@
 //! The life of jails: when one is refused, what stays of it, what ends it, and when there can be none.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Read,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use openclaw_wire::runner::{Failure, Outcome};
+use openclaw_wire::{
+    frame,
+    runner::{Failure, Outcome, Reply},
+};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::{
@@ -136,8 +141,14 @@ pub fn count(name: &str, default: u64) -> u64 {
 
 /// Hundreds of calls (`OPENCLAW_CALLS`), many at once: no process, descriptor, mount or file is left, and no call gets another's answer.
 pub fn many_calls(rig: &Rig) {
-    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+    // In the runner's namespace, and not the machine's, which come and go with what else happens on it.
+    let points = |pid: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        text.lines().filter_map(|line| Some(line.split(' ').nth(4)?.to_owned())).collect()
+    };
+    let mounts = || &points(&rig.pid().to_string()) - &points("self");
     let descriptors = || fs::read_dir(format!("/proc/{}/fd", rig.pid())).map_or(0, Iterator::count);
+    assert_eq!(rig.status().1, None, "it serves, and has made what it makes at its start");
     let before = (mounts(), files_below(rig.folder.path()), descriptors());
     let calls = count("OPENCLAW_CALLS", 300);
     std::thread::scope(|scope| {
@@ -160,8 +171,10 @@ pub fn many_calls(rig: &Rig) {
         }
     });
     let end = Instant::now() + Duration::from_secs(20);
-    while (jails(rig), threads_of(rig.pid())) != (0, 1) {
-        assert!(Instant::now() < end, "{} jails, {} threads", jails(rig), threads_of(rig.pid()));
+    // The one that waits has no child.
+    let left = || tree(zygote(rig)).len();
+    while (left(), threads_of(rig.pid())) != (1, 1) {
+        assert!(Instant::now() < end, "{} processes, {} threads", left(), threads_of(rig.pid()));
         std::thread::sleep(Duration::from_millis(20));
     }
     let after = (mounts(), files_below(rig.folder.path()), descriptors());
@@ -178,14 +191,68 @@ pub fn the_runner_is_killed(setup: Setup) {
     let mut rig = Rig::start(setup, |_| ());
     let stream = rig.begin("probe", json!({ "act": "spin_many" })).unwrap();
     let all = tree(rig.pid());
-    assert!(all.len() >= 3, "outer, first, skill: {all:?}");
+    assert!(all.len() >= 3, "zygote, first, skill: {all:?}");
     rig.kill();
+    all_end(&all);
+    drop(stream);
+}
+
+/// One jail is made ahead. It serves one call and no other, and when it has ended calls go on without it.
+pub fn one_waits_and_serves_one_call(setup: Setup) {
+    let rig = Rig::start(setup, |_| ());
+    let waiting = |other_than: &[u32]| {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut below = tree(zygote(&rig));
+            below.retain(|pid| !other_than.contains(pid));
+            if let [one] = below[..] {
+                return one;
+            }
+            assert!(Instant::now() < end, "{below:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    assert_eq!(rig.ask(json!({ "act": "echo", "value": 1 })), 1);
+    let first = waiting(&[]);
+    let one = rig.begin("probe", json!({ "act": "sleep" })).unwrap();
+    let used = tree(first);
+    assert_eq!(used.len(), 1, "the skill is a child of the one that waited");
+    let two = rig.begin("probe", json!({ "act": "sleep" })).unwrap();
+    assert_eq!(tree(first), used, "the second call is in another jail");
+    drop((one, two));
+    let next = waiting(&[]);
+    assert_ne!(first, next);
+    kill_process(Pid::from_raw(next as i32).unwrap(), Signal::KILL).unwrap();
+    all_end(&[next]);
+    assert_eq!(rig.ask(json!({ "act": "echo", "value": 2 })), 2);
+    assert!(![first, next].contains(&waiting(&[])));
+}
+
+/// Every jail dies with the zygote too, and the runner does not stay without one.
+pub fn the_zygote_is_killed(setup: Setup) {
+    let rig = Rig::start(setup, |_| ());
+    let stream = rig.begin("probe", json!({ "act": "spin_many" })).unwrap();
+    let all = tree(rig.pid());
+    kill_process(Pid::from_raw(zygote(&rig) as i32).unwrap(), Signal::KILL).unwrap();
+    all_end(&all);
+    // The runner may still have said so, or have ended.
+    let said = frame::read(&stream).unwrap();
+    assert!(matches!(said, None | Some(Reply::Finished(Outcome::Failed { .. }))), "{said:?}");
+    let log = rig.refuses_to_start();
+    assert!(log.contains("skill-jail has ended"), "{log}");
+}
+
+fn all_end(all: &[u32]) {
+    // One that nobody has waited for yet is no process any more.
+    let lives = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    };
     let end = Instant::now() + Duration::from_secs(10);
-    while all.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
-        assert!(Instant::now() < end, "a process of the jail outlived the runner");
+    while all.iter().any(lives) {
+        assert!(Instant::now() < end, "a process of the jail outlived its parents");
         std::thread::sleep(Duration::from_millis(5));
     }
-    drop(stream);
 }
 
 /// Where the kernel lacks one of the three, no skill runs, and the reason with its mend is there to be read (incident 77).
@@ -217,9 +284,23 @@ pub fn production(setup: Setup) {
     assert_eq!(rig.ask(json!({ "act": "echo", "value": 1 })), 1);
 }
 
-/// How many processes descend from the runner, zombies included.
+/// How many processes the jails of calls have, zombies included; one may wait for a call, and is not counted.
 pub fn jails(rig: &Rig) -> usize {
-    tree(rig.pid()).len()
+    tree(zygote(rig)).len().saturating_sub(1)
+}
+
+/// The runner's one child.
+pub fn zygote(rig: &Rig) -> u32 {
+    match children(rig.pid())[..] {
+        [one] => one,
+        ref other => panic!("not one child: {other:?}"),
+    }
+}
+
+/// Of a process with one thread, or of the first thread.
+pub fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 /// All processes below this one.

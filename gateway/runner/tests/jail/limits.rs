@@ -1,5 +1,7 @@
 //! What a call may use up, and how its end is told.
 
+use std::time::Instant;
+
 use openclaw_wire::runner::{Failure, Outcome};
 use serde_json::json;
 
@@ -22,12 +24,18 @@ pub fn limits(rig: &Rig) {
         assert_eq!(got, reason, "{act}: {detail}");
         assert!(!detail.is_empty());
     }
-    match rig.call_skill("brief", json!({ "act": "sleep" })) {
-        Outcome::Failed { reason: Failure::Time, detail } => {
-            assert!(detail.starts_with("longer than 1 s (in its skill.toml: [limits] wall"), "{detail}")
+    // Also one that ignores every signal that can be ignored.
+    for act in ["sleep", "stubborn"] {
+        let begun = Instant::now();
+        match rig.call_skill("brief", json!({ "act": act })) {
+            Outcome::Failed { reason: Failure::Time, detail } => {
+                assert!(detail.starts_with("longer than 1 s (in its skill.toml: [limits] wall"), "{detail}")
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
+        println!("    {act}: ended and answered {} ms after its limit", begun.elapsed().as_millis() - 1000);
     }
+    assert_eq!(jails(rig), 0);
     let filled = rig.ask(json!({ "act": "fill_tmp" }));
     assert_eq!(filled["errno"], libc::ENOSPC, "{filled}");
     assert!(filled["written"].as_u64().unwrap() <= rig::MEMORY / 2);

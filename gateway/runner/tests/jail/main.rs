@@ -136,6 +136,8 @@ fn main() {
             check(who, name, &mut || run(&rig));
         }
         check(who, "the_runner_is_killed", &mut || life::the_runner_is_killed(setup));
+        check(who, "one_waits_and_serves_one_call", &mut || life::one_waits_and_serves_one_call(setup));
+        check(who, "the_zygote_is_killed", &mut || life::the_zygote_is_killed(setup));
         check(who, "incident_77_a_missing_layer_turns_skills_off", &mut || {
             life::a_missing_layer_turns_skills_off(setup)
         });

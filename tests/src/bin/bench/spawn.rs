@@ -1,12 +1,14 @@
-//! How long a cold call takes: the full jail around `/bin/true`, through the real runner, beside `bwrap --unshare-all` with a
-//! minimal root around the same program, turn and turn about.
+//! How long a call takes: the full jail around `/bin/true`, through the real runner, beside `bwrap --unshare-all` with a
+//! minimal root around the same program, turn and turn about. Cold, when everything of the jail is made for the call; and as
+//! it is unless calls come at once, with the jail's namespaces made ahead.
 
 use std::{
     fs,
     os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -18,7 +20,7 @@ use openclaw_wire::{
     runner::{Call, Outcome, Reply, Request},
     skill,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde::Serialize;
 
 use crate::{
@@ -29,8 +31,10 @@ use crate::{
 /// Milliseconds, p50.
 #[derive(Debug, Serialize)]
 pub struct Spawn {
-    /// From the request to the end of the call.
-    pub jail: f64,
+    /// From the request to the end of the call, with no jail made ahead.
+    pub cold: f64,
+    /// The same with one.
+    pub waiting: f64,
     /// From the fork to the end of the program; only its libraries are mounted.
     pub bwrap: f64,
     /// The same with devices and a writable `/tmp`, as the jail has them.
@@ -44,6 +48,8 @@ const ROOT: [&str; 8] =
     ["--ro-bind", "/usr", "/usr", "--symlink", "usr/lib64", "/lib64", "--symlink", "usr/lib"];
 const MORE: [&str; 4] = ["--dev", "/dev", "--tmpfs", "/tmp"];
 const PROGRAM: &str = "/usr/bin/true";
+/// Longer than making a jail, or its end, takes.
+const SETTLED: Duration = Duration::from_millis(15);
 
 /// Measures so many of each.
 pub fn measure(dist: &Dist, disk: &Path, count: usize) -> anyhow::Result<Spawn> {
@@ -53,16 +59,19 @@ pub fn measure(dist: &Dist, disk: &Path, count: usize) -> anyhow::Result<Spawn> 
         command.arg("--unshare-all").args(ROOT).arg("/lib").args(more).arg(PROGRAM);
         command
     };
-    let mut figures: [Vec<f64>; 4] = Default::default();
+    let mut figures: [Vec<f64>; 5] = Default::default();
     // The first of each warms the caches and is not counted.
     for round in 0..=count {
-        let took = [runner.call()?, run(bwrap(&[]))?, run(bwrap(&MORE))?, run(Command::new(PROGRAM))?];
+        runner.take_waiting()?;
+        let cold = runner.call()?;
+        runner.wait_for_waiting()?;
+        let took = [cold, runner.call()?, run(bwrap(&[]))?, run(bwrap(&MORE))?, run(Command::new(PROGRAM))?];
         if round > 0 {
             figures.iter_mut().zip(took).for_each(|(all, one)| all.push(one));
         }
     }
-    let [jail, bwrap, bwrap_more, bare] = figures.map(middle);
-    Ok(Spawn { jail, bwrap, bwrap_more, bare })
+    let [cold, waiting, bwrap, bwrap_more, bare] = figures.map(middle);
+    Ok(Spawn { cold, waiting, bwrap, bwrap_more, bare })
 }
 
 fn run(mut command: Command) -> anyhow::Result<f64> {
@@ -116,6 +125,36 @@ impl Runner {
             .identity(identity)
             .spawn()?;
         Ok(Self { child, door: Door::Pair(ours), digest: skill::digest(&folder)? })
+    }
+
+    /// The jail that was made ahead, a child of the zygote, if it is there.
+    fn waiting(&self) -> anyhow::Result<Option<Pid>> {
+        let child = |of: i32| -> anyhow::Result<Option<i32>> {
+            let text = fs::read_to_string(format!("/proc/{of}/task/{of}/children"))?;
+            Ok(text.split_whitespace().next().map(str::parse).transpose()?)
+        };
+        let zygote = child(self.child.id() as i32)?.context("the runner has no zygote")?;
+        Ok(child(zygote)?.and_then(Pid::from_raw))
+    }
+
+    fn wait_for_waiting(&self) -> anyhow::Result<Pid> {
+        for _ in 0..1000 {
+            if let Some(waiting) = self.waiting()? {
+                // It is there before it has made everything.
+                thread::sleep(SETTLED);
+                return Ok(waiting);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        bail!("the runner makes no jail ahead")
+    }
+
+    /// Ends it, so that the next call finds none.
+    fn take_waiting(&self) -> anyhow::Result<()> {
+        rustix::process::kill_process(self.wait_for_waiting()?, Signal::KILL)?;
+        // What the kernel does for its end is no part of the call.
+        thread::sleep(SETTLED);
+        Ok(())
     }
 
     fn call(&self) -> anyhow::Result<f64> {
