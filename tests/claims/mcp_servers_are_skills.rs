@@ -3,6 +3,7 @@
 
 use openclaw_tests::{
     broker::{Broker, Setup},
+    gateway::dist,
     model::Step,
     world::World,
 };
@@ -135,6 +136,10 @@ async fn its_tools_reach_the_model_with_the_manifests_effects() {
     })
     .await;
     assert_eq!(known(&world).await, ["echo_say", "echo_look"]);
+    let folder = dist().join("test-skills/echo").display().to_string();
+    let shown = world.gateway.ask(&["skills", "show", &folder]).await;
+    assert!(shown.contains("can call echo_say: it only reads."), "{shown}");
+    assert!(shown.contains("can call echo_look: it executes something; you are asked."), "{shown}");
     let say = || Step::call("echo_say", json!({ "word": "hello" }));
     world.model.on("#say", [say(), Step::say("it said so")]);
     world.anna.says("#say");

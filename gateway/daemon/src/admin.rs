@@ -21,6 +21,7 @@ use openclaw_wire::{
     },
     config::Updates,
     drill::Drill,
+    skill::Tool,
 };
 use tokio::net::{UnixStream, unix::SocketAddr};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,7 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: Cancellation
         .route("/skills/switch", post(switch_skill))
         .route("/skills/run", post(run_tool))
         .route("/skills/calls", get(skill_calls))
+        .route("/skills/tools", get(skill_tools))
         .route("/drill", post(drilled))
         .route("/page/token", post(page_token))
         .with_state(admin);
@@ -289,6 +291,12 @@ async fn skill_calls(
     Query(of): Query<OfSkill>,
 ) -> Result<Json<Vec<SkillCall>>, Failed> {
     Ok(Json(admin.engine.skill_calls(of.skill.as_ref().map(|skill| skill.as_str()))?))
+}
+
+async fn skill_tools(State(admin): Shared, Query(of): Query<OfSkill>) -> Json<Vec<Tool>> {
+    let tools = admin.engine.catalog.tools().into_iter();
+    let tools = tools.filter(|found| of.skill.as_ref().is_none_or(|skill| found.skill.id == *skill));
+    Json(tools.map(|found| (*found.tool).clone()).collect())
 }
 
 async fn drilled(State(admin): Shared, Json(drill): Json<Drill>) -> Result<StatusCode, Failed> {

@@ -9,6 +9,7 @@
 //! - `POST /freeze`, `POST /unfreeze`: 204.
 //! - `POST /skills/switch` with [`SwitchSkill`]: 204, or 409. `POST /skills/run` with [`RunTool`]: [`Ran`], or 409.
 //!   `GET /skills/calls?skill=NAME`: a list of [`SkillCall`], newest first, of all skills without a name.
+//!   `GET /skills/tools?skill=NAME`: a list of [`crate::skill::Tool`], as the model is shown them, those of MCP servers too.
 //! - `POST /drill` with a [`Drill`](crate::drill::Drill): 204; one that failed turns skills off until one holds.
 //! - `POST /page/token` with [`PageToken`]: 204; the digest of the status page's new token, or none. Whoever is logged in by
 //!   the old one is not any more.
@@ -202,7 +203,7 @@ pub struct Ran {
     pub is_error: bool,
 }
 
-/// Whose calls.
+/// Whose calls, or tools.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OfSkill {

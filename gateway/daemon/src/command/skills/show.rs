@@ -3,13 +3,18 @@
 use std::{fmt::Write, io::IsTerminal, process::ExitCode};
 
 use anyhow::Context;
+use http::Method;
 use openclaw_wire::{
     config::Config,
-    skill::{Effect, HostGrant, Manifest, PathGrant, Reach, Role, Size, Skill, Span, Tool},
+    skill::{Effect, HostGrant, PathGrant, Reach, Role, Size, Skill, Span, Tool},
 };
 use serde_json::json;
 
-use crate::command::{place::Place, terminal::clean};
+use crate::command::{
+    place::Place,
+    socket::{Socket, block_on},
+    terminal::clean,
+};
 
 /// Marks a line that is printed in red; no text of a manifest can hold it, because control characters are refused or cut.
 const RED: char = '\u{1}';
@@ -17,13 +22,18 @@ const RED: char = '\u{1}';
 /// Shows it.
 pub fn show(named: &str, json: bool, place: &Place) -> anyhow::Result<ExitCode> {
     let skill = super::list::find(named, || Ok(Config::read(&place.config).unwrap_or_default()))?;
+    let offered = match &skill.manifest {
+        Some(manifest) if manifest.mcp => offered(&skill, place)?,
+        _ => None,
+    };
     if json {
-        let all = json!({ "skill": skill.id, "folder": skill.folder, "digest": skill.digest, "manifest": skill.manifest });
+        let all = json!({ "skill": skill.id, "folder": skill.folder, "digest": skill.digest, "manifest": skill.manifest,
+            "offered": offered });
         println!("{}", serde_json::to_string_pretty(&all).context("encode")?);
         return Ok(ExitCode::SUCCESS);
     }
     let colours = std::io::stdout().is_terminal();
-    for line in words(&skill).lines() {
+    for line in words(&skill, offered.as_deref()).lines() {
         match line.strip_prefix(RED) {
             Some(line) if colours => println!("\u{1b}[31m{}\u{1b}[0m", clean(line)),
             Some(line) => println!("{}", clean(line)),
@@ -33,8 +43,15 @@ pub fn show(named: &str, json: bool, place: &Place) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// The whole text.
-fn words(skill: &Skill) -> String {
+/// What its server offers, as the running gateway knows it: only there servers are asked, in their jails. `None` when no
+/// gateway runs.
+fn offered(skill: &Skill, place: &Place) -> anyhow::Result<Option<Vec<Tool>>> {
+    let path = format!("/skills/tools?skill={}", skill.id);
+    block_on(async { Ok(Socket::gateway(place).ask(Method::GET, &path, None::<&()>).await.ok()) })
+}
+
+/// The whole text. `offered`: by an MCP server.
+fn words(skill: &Skill, offered: Option<&[Tool]>) -> String {
     let mut text = format!("{} in {}\n", skill.id, skill.folder.display());
     let Some(manifest) = &skill.manifest else {
         text += "It has no skill.toml: it is instructions only, and executes nothing.\n";
@@ -70,7 +87,18 @@ fn words(skill: &Skill) -> String {
         size(limits.disk),
         limits.files
     );
-    tools(manifest, &mut text);
+    match (manifest.mcp, offered) {
+        (false, _) => tools(&manifest.tool, &mut text),
+        (true, Some([])) => {
+            text += "Its server has offered no tool so far; `openclaw skills list` says why, if it failed.\n"
+        }
+        (true, Some(offered)) => tools(offered, &mut text),
+        (true, None) => {
+            text += "What its server offers is shown while OpenClaw runs. Of that its skill.toml knows:\n";
+            tools(&manifest.tool, &mut text);
+            let _ = writeln!(text, "{RED}All else that it offers counts as the most dangerous kind.");
+        }
+    }
     text
 }
 
@@ -100,14 +128,8 @@ fn host(grant: &HostGrant) -> String {
     format!("It may reach {place} ({} {}){key}.\n", methods.join(" "), paths.join(" "))
 }
 
-fn tools(manifest: &Manifest, text: &mut String) {
-    if manifest.mcp {
-        let _ = writeln!(
-            text,
-            "{RED}Tools that its server offers and that are not listed here count as the most dangerous kind."
-        );
-    }
-    for tool in &manifest.tool {
+fn tools(all: &[Tool], text: &mut String) {
+    for tool in all {
         let red = if tool.effect == Effect::Read { String::new() } else { RED.to_string() };
         let _ = writeln!(
             text,
@@ -181,7 +203,7 @@ arguments = { type = "object", properties = { to = { type = "string" } } }
             digest: String::new(),
             manifest: Some(manifest),
         };
-        let said = super::words(&skill);
+        let said = super::words(&skill, None);
         for part in [
             "main.py by the interpreter python, in a jail.",
             "may read ~/documents.",
@@ -194,7 +216,16 @@ arguments = { type = "object", properties = { to = { type = "string" } } }
         ] {
             assert!(said.contains(part), "{part}\n{said}");
         }
+        let manifest = skill.manifest.as_mut().expect("there");
+        manifest.mcp = true;
+        let tools = manifest.tool.clone();
+        assert!(
+            super::words(&skill, None).contains("\u{1}All else that it offers counts as the most dangerous")
+        );
+        assert!(super::words(&skill, Some(&[])).contains("no tool so far"));
+        let offered = super::words(&skill, Some(&tools));
+        assert!(offered.contains("can call look: it sends") && !offered.contains("All else"), "{offered}");
         skill.manifest = None;
-        assert!(super::words(&skill).contains("executes nothing"));
+        assert!(super::words(&skill, None).contains("executes nothing"));
     }
 }
