@@ -23,6 +23,12 @@ async fn the_kernel_says_so_of_each() {
         }
         assert_eq!((value("NoNewPrivs"), value("Seccomp")), ("1".into(), "2".into()), "{role:?}");
         assert_ne!(value("Uid"), "0", "{role:?}");
+        // Incident 102: what lies where somebody started it is nobody's code. The supervisor was started elsewhere.
+        match std::fs::read_link(format!("/proc/{}/cwd", process.0)) {
+            Ok(folder) => assert_eq!(folder, std::path::Path::new("/"), "{role:?}"),
+            // They are not dumpable, so an ordinary user may not look.
+            Err(error) => assert!(!rustix::process::geteuid().is_root(), "{role:?}: {error}"),
+        }
         let threads = std::fs::read_dir(format!("/proc/{}/task", process.0)).expect("readable").flatten();
         for thread in threads {
             let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();

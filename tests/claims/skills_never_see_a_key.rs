@@ -2,6 +2,7 @@
 //! through, and what goes out.
 
 use openclaw_tests::broker::{Broker, Far, Seen, Setup};
+use openclaw_wire::skill::Reach;
 use serde_json::{Value, json};
 
 const KEY: &str = "test-key-not-real-0123456789";
@@ -143,4 +144,28 @@ fn missing_and_foreign_keys_are_named() {
     let refused = broker.operator("POST", "/skills/approve", &approval).refusal();
     assert!(refused.message.contains("may not have the key MODEL_KEY"), "{}", refused.message);
     assert_eq!(far.connections(), 0);
+}
+
+/// Incident 63: what comes along names methods and paths at each host; only the page that a call names is open whole, to read.
+#[test]
+fn bundled_manifests_name_methods_and_paths() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/skills");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).expect("the bundled skills").flatten() {
+        if !entry.path().join("skill.toml").exists() {
+            continue;
+        }
+        let skill = openclaw_wire::skill::load(&entry.path()).expect("a good skill");
+        for grant in skill.manifest.iter().flat_map(|manifest| &manifest.permissions.hosts) {
+            let methods: Vec<_> = grant.methods.iter().map(|method| method.as_str()).collect();
+            let paths: Vec<_> = grant.paths.iter().map(|path| path.as_str()).collect();
+            match &grant.reach {
+                Reach::Host(_) => assert!(!paths.contains(&"/"), "{}: {paths:?}", skill.id),
+                Reach::Argument(_) => assert_eq!(methods, ["GET"], "{}", skill.id),
+            }
+            assert!(methods.len() == 1 && !grant.tunnel, "{}: {methods:?}", skill.id);
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "{seen}");
 }

@@ -350,6 +350,8 @@ impl Setup {
                 if rustix::process::geteuid().is_root() {
                     command.args(["--user", &NOBODY.to_string()]);
                 }
+                // Somewhere, so that it shows when a process stays there.
+                command.current_dir(self.home());
                 command.args(["--home".as_ref(), self.home().as_os_str()]);
                 if self.test_skills {
                     for folder in ["skills", "test-skills"] {

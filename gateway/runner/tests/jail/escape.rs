@@ -216,6 +216,8 @@ pub fn a_racing_link_wins_nothing(rig: &Rig) {
                 swaps.fetch_add(1, Ordering::Relaxed);
             }
         });
+        // Also when a call is not as it should be: else the thread would swap for ever.
+        let stopper = Stop(&stop);
         let (mut ran, mut refused) = (0, 0);
         while swaps.load(Ordering::Relaxed) < wanted || ran + refused < 40 {
             match rig.call_skill("raced", json!({ "act": "read", "path": "/files/raced/key.txt" })) {
@@ -230,8 +232,17 @@ pub fn a_racing_link_wins_nothing(rig: &Rig) {
                 other => panic!("{other:?}"),
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopper);
         let swaps = swaps.load(Ordering::Relaxed);
         println!("    {swaps} swaps: {ran} calls saw the folder, {refused} saw the link");
     });
+}
+
+/// Set when it is dropped.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
