@@ -146,11 +146,14 @@ fn page(booted: &Booted) {
     assert!(token.contains("The page listens nowhere yet"), "{token}");
     let ask = |user: &str| {
         let curl = "curl -s -m 300 --http0.9 --unix-socket /run/openclaw/drill.sock http://drill/";
-        booted.tries(&format!("setpriv --reuid {user} --regid {user} --clear-groups {curl}"))
+        // What curl says of the end is no matter: nobody reads its question.
+        booted.run(&format!("setpriv --reuid {user} --regid {user} --clear-groups {curl} || true"))
     };
-    assert!(ask("openclaw-tunnel").is_err() && ask("openclaw-egress").is_err(), "another user's");
+    for user in ["openclaw-tunnel", "openclaw-egress"] {
+        assert_eq!(ask(user), "", "{user} gets no drill");
+    }
     let report = ask("openclaw-gateway");
-    let held = report.as_deref().ok().and_then(|report| serde_json::from_str::<Drill>(report).ok());
+    let held = serde_json::from_str::<Drill>(&report).ok();
     let log = || booted.run("journalctl -b --no-pager -u 'openclaw-drill*' | tail -40");
     assert!(held.is_some_and(|drill| drill.failed().is_empty()), "{report:?}\n{}", log());
 }
