@@ -40,7 +40,8 @@ pub struct Dial {
     pub names: Arc<Names>,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, Fault>> + Send>>;
+type Opens<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
+type Opening = Opens<TokioIo<TcpStream>>;
 
 impl Dial {
     /// To a host, which is a name or an address as it stands in a URL.
@@ -187,7 +188,7 @@ where
 {
     type Response = S::Response;
     type Error = Fault;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Fault>> + Send>>;
+    type Future = Opens<S::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.0.poll_ready(cx)

@@ -92,6 +92,7 @@ pub struct Metered<B> {
     meter: Option<Meter>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "nearly all are of models, and none outlives its answer")]
 enum Meter {
     Model(Charge, Reader),
     Skill(Toll, Reported),
