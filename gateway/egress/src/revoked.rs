@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context;
 use openclaw_wire::id::SkillId;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     keys::Key,
@@ -83,7 +84,7 @@ impl Revoked {
     /// Whether this secret is out of use for good.
     pub fn has(&self, secret: &Secret) -> bool {
         let written = self.lock();
-        written.secrets.contains(&keyed_hash(&written.salt, secret))
+        written.secrets.contains(&hash(&written.salt, secret))
     }
 
     /// A secret is out of use from now on. Not a word like `ollama`, which servers get that want no key.
@@ -92,7 +93,7 @@ impl Revoked {
             return Ok(());
         }
         self.change(|written| {
-            let hash = keyed_hash(&written.salt, secret);
+            let hash = hash(&written.salt, secret);
             push(&mut written.secrets, hash);
         })
     }
@@ -100,7 +101,7 @@ impl Revoked {
     /// The operator takes it into use again.
     pub fn forget(&self, secret: &Secret) -> anyhow::Result<()> {
         self.change(|written| {
-            let hash = keyed_hash(&written.salt, secret);
+            let hash = hash(&written.salt, secret);
             written.secrets.retain(|known| *known != hash);
         })
     }
@@ -137,6 +138,11 @@ impl Revoked {
     fn lock(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Of a digest: what makes the keyed hash leaves what it was given on the stack, and these secrets are out of use.
+fn hash(salt: &str, secret: &Secret) -> String {
+    keyed_hash(salt, &Sha256::digest(secret.expose()))
 }
 
 fn push<T: PartialEq>(list: &mut Vec<T>, item: T) {

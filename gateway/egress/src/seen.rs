@@ -105,7 +105,7 @@ impl Seen {
     }
 
     fn line(&self, profile: Profile, secret: &Secret) -> String {
-        format!("{} {}", name_of(&profile), keyed_hash(&self.salt, secret))
+        format!("{} {}", name_of(&profile), keyed_hash(&self.salt, secret.expose().as_bytes()))
     }
 }
 
@@ -117,9 +117,9 @@ pub fn random_key() -> anyhow::Result<String> {
 }
 
 /// What may be written down of a secret.
-pub fn keyed_hash(key: &str, secret: &Secret) -> String {
+pub fn keyed_hash(key: &str, secret: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
-    hex(hmac::sign(&key, secret.expose().as_bytes()).as_ref())
+    hex(hmac::sign(&key, secret).as_ref())
 }
 
 /// Addresses and names of models stand among the keys, and are the same under both profiles.
