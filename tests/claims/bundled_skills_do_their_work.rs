@@ -201,7 +201,10 @@ fn speech_becomes_text() {
         let boundary = kind.strip_prefix("multipart/form-data; boundary=").expect("a form");
         let parts: Vec<_> = body.split(&format!("--{boundary}")).collect();
         let has = |part: &str| parts.iter().any(|each| each.contains(part));
-        assert!(path(seen) == "/v1/audio/transcriptions" && has("name=\"model\"\r\n\r\nwhisper-1"), "{body}");
+        assert!(
+            path(seen) == "/v1/audio/transcriptions" && has("name=\"model\"\r\n\r\ngpt-transcribe"),
+            "{body}"
+        );
         assert!(
             has("name=\"file\"; filename=\"note.ogg\"\r\nContent-Type: audio/ogg\r\n\r\nOggS and more"),
             "{body}"
@@ -239,7 +242,7 @@ fn pictures_are_made_and_kept() {
         let asked: Value = serde_json::from_slice(&seen.body).expect("JSON");
         assert_eq!(
             asked,
-            json!({ "model": "gpt-image-1", "prompt": "a blue pot", "n": 1, "size": "1024x1024" })
+            json!({ "model": "gpt-image-2", "prompt": "a blue pot", "n": 1, "size": "1024x1024" })
         );
         good(
             &json!({ "created": 1, "data": [{ "b64_json": "iVBORw0KGgo=" }], "usage": { "total_tokens": 1 } }),

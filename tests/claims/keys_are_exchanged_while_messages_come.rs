@@ -125,6 +125,39 @@ async fn a_models_key_by_command_and_by_an_edit_of_the_file() {
     }
 }
 
+/// `openclaw keys` as the operator uses it: what is there, whether it works, one less, one more; what it says holds no key.
+#[tokio::test]
+async fn the_operator_lists_tries_retires_and_adds() {
+    let world = world().await;
+    let keys = async |verb: &[&str], typed: &str| {
+        let done = world.gateway.command(&[&["keys"], verb].concat(), typed).await;
+        let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        assert!(!said.contains(OLD) && !said.contains(NEW), "{said}");
+        (done.status.success(), said)
+    };
+    let (good, said) = keys(&["list"], "").await;
+    assert!(good && said.contains("MODEL_KEY_1") && said.contains("model"), "{said}");
+    let (good, said) = keys(&["test", "MODEL_KEY_1"], "").await;
+    assert!(good && said.contains("the list of models: it works"), "{said}");
+    world.model.keys(&[NEW]);
+    let (good, said) = keys(&["test"], "").await;
+    assert!(!good && said.contains("refused (401)"), "{said}");
+
+    let (good, said) = keys(&["retire", "MODEL_KEY_1"], "").await;
+    assert!(good, "{said}");
+    world.anna.says("without a key");
+    assert!(
+        world.anna.hears().await.text.contains("MODEL_KEY_1"),
+        "the answer names the key that is missing"
+    );
+    let (good, said) = keys(&["add", "MODEL_KEY_1"], "wrong-key-not-real-0001\n").await;
+    assert!(!good && said.contains("refused (401)"), "{said}");
+    let (good, said) = keys(&["add", "MODEL_KEY_1"], &format!("{NEW}\n")).await;
+    assert!(good && said.contains("it works"), "{said}");
+    world.anna.says("with a key");
+    assert_eq!(world.anna.hears().await.text, "You said: with a key");
+}
+
 /// The old key is in no process's memory once it is out of use; a canary that is still there is found.
 #[tokio::test]
 #[ignore = "needs root: it reads other processes' memory"]

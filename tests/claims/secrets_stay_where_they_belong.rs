@@ -177,3 +177,53 @@ fn search(folder: &Path, needles: &[String], except: &Path) -> Vec<String> {
     }
     found
 }
+
+/// Incident 106: the key file is its user's alone, the gateway's rules open nothing of egress's folder to it; and a decoy
+/// where thieves look is an alarm when it turns up in what is to leave: told once, also over a restart, and it does not leave.
+#[tokio::test]
+async fn stolen_files_are_noticed() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::webhook(|setup| {
+        setup.section("telegram", "per_second = 100000\nper_chat_minute = 100000");
+    })
+    .await;
+    let state = world.gateway.state().to_owned();
+    for (path, mode) in [(&FACTS.state.keys, 0o600), (&FACTS.state.egress, 0o700)] {
+        let meta = fs::metadata(state.join(path)).expect("there");
+        assert_eq!(meta.permissions().mode() & 0o7777, mode, "{path:?}");
+    }
+    let report = world.gateway.ask(&["status", "--confinement", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let reports = report.as_array().cloned().unwrap_or_else(|| vec![report.clone()]);
+    let gateway = reports.iter().find(|one| one["process"] == "gateway").expect("the gateway's report");
+    let rules = gateway["layers"].as_array().expect("layers").iter();
+    let rules = rules.clone().find(|layer| layer["name"] == "landlock-fs").expect("of files");
+    let asked = rules["asked"].as_str().expect("text");
+    assert!(asked.contains("gateway") && !asked.contains("egress"), "{asked}");
+
+    let decoy = state.join("thieves-look-here.env");
+    world.gateway.ask(&["keys", "decoy", &decoy.display().to_string()]).await;
+    let text = fs::read_to_string(&decoy).expect("the decoy");
+    let (_, key) = text.lines().next().expect("a line").split_once('=').expect("a key");
+    let heard = async |words: &str| {
+        world.anna.says(words);
+        world.anna.hears().await.text
+    };
+    assert_eq!(heard("nothing to see").await, "You said: nothing to see");
+    // Somebody read it, and now it is in a conversation.
+    let (one, other) = (heard(&format!("what is {key}")).await, world.anna.hears().await.text);
+    let (alarm, answer) = if one.starts_with("Alarm") { (one, other) } else { (other, one) };
+    assert!(alarm.contains("the decoy, was in a request of the gateway"), "{alarm}");
+    assert_eq!(answer, format!("You said: what is {}", "*".repeat(key.len())));
+    assert!(world.model.requests().iter().all(|request| !request.body.to_string().contains(key)));
+    assert!(!world.gateway.log().contains(key));
+    assert!(heard(&format!("again {key}")).await.starts_with("You said: again *"), "told once");
+
+    world.gateway.kill_all().await;
+    world.gateway.start_again().await;
+    world.anna.says(&format!("still {key}"));
+    // Egress began anew, so this is another alarm: the decoy is still known.
+    let both = [world.anna.hears().await.text, world.anna.hears().await.text];
+    assert!(both.iter().any(|text| text.starts_with("Alarm")), "{both:?}");
+    assert!(both.iter().any(|text| text.starts_with("You said: still *")), "{both:?}");
+}

@@ -309,6 +309,43 @@ fn a_priced_request_stops_at_the_skills_limit() {
     );
 }
 
+/// What the answer says that it used is what counts (the seconds of a sound, the tokens of a picture); the most is only
+/// reserved, and counts where the answer says nothing or breaks off.
+#[test]
+fn a_priced_request_costs_what_its_answer_reports() {
+    let setup = Setup::new();
+    let far = Far::plain(|seen| {
+        let body = match seen.line().split(' ').nth(1) {
+            Some("/data/sound") => {
+                json!({ "text": "hello", "usage": { "type": "duration", "seconds": 30 } }).to_string()
+            }
+            Some("/data/picture") => {
+                let picture = "iVBORw0KGgo".repeat(30_000);
+                json!({ "data": [{ "b64_json": picture }], "usage": { "input_tokens": 100, "output_tokens": 4000 } })
+                    .to_string()
+            }
+            _ => json!({ "text": "hello" }).to_string(),
+        };
+        ("200 OK".into(), "content-type: application/json\r\n".into(), body.into())
+    });
+    let hosts = "hosts = [{ host = \"paid.internal\", port = 80, paths = [\"/data\"] }]";
+    let price = "[spend]\nskill_day = 0.5\n[[price]]\nhost = \"paid.internal\"\ncall = 0.4\nsecond = \"0.0001\"\n\
+                 input = 5\noutput = 30\n";
+    let broker = setup.config(price).private("paid", &far).skill("weather", hosts).start();
+    broker.approve("weather");
+    let spent = |path: &str| {
+        let (said, closed) = broker.ok("weather", fetch(&format!("http://paid.internal/data/{path}")));
+        let report: Value =
+            serde_json::from_slice(&broker.operator("GET", "/spend", &json!(null)).body).expect("a report");
+        (said["status"].clone(), report["today"]["total"]["cost"].clone(), closed.denials.len())
+    };
+    // 30 × $0.0001; 100 × $5 / 1,000,000 + 4,000 × $30 / 1,000,000 = $0.1205; and $0.4 where nothing is said.
+    assert_eq!(spent("sound"), (json!(200), json!("0.003"), 0));
+    assert_eq!(spent("sound"), (json!(200), json!("0.006"), 0), "two times the most would pass the limit");
+    assert_eq!(spent("silence"), (json!(200), json!("0.406"), 0));
+    assert_eq!(spent("picture"), (json!(403), json!("0.406"), 1), "its most passes the limit");
+}
+
 /// A request with a key of the operator to a public host is sent only if its price is known: nothing is free by mistake. Zero
 /// is free on purpose, and without a key nobody is billed.
 #[test]

@@ -3,6 +3,7 @@
 
     prices.py table            print gateway/egress/src/spend/prices.toml
     prices.py cases            print gateway/egress/src/spend/prices.jsonl: what it says that uses of these models cost
+    prices.py calls            what it says of pictures and sound, for gateway/egress/src/spend/calls.toml
 """
 import json
 import re
@@ -140,4 +141,13 @@ def cases():
                     }, separators=(",", ":")))
 
 
-{"table": table, "cases": cases}[sys.argv[1]]()
+def calls():
+    """Path, field, dollars: for a million tokens, and for a second of sound."""
+    models = {model.id: model.prices for provider in providers if provider.id == "openai" for model in provider.models}
+    picture, sound = models["gpt-image-2"], models["gpt-transcribe"]
+    print("/v1/images/generations", "input", decimal(picture.input_mtok))
+    print("/v1/images/generations", "output", decimal(picture.output_mtok))
+    print("/v1/audio/transcriptions", "second", decimal(sound.input_audio_hours / 3600))
+
+
+{"table": table, "cases": cases, "calls": calls}[sys.argv[1]]()

@@ -1,17 +1,17 @@
 //! Tries keys with real calls that cost nothing: the list of models, `getMe`. A server that has no list is asked for one
 //! token. Used before a new key takes over, and by `openclaw keys test`.
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use openclaw_wire::{
     config::Api,
     egress::{Refusal, Tried},
 };
-use reqwest::Request;
 use serde_json::json;
 use url::Url;
 
 use crate::{
-    dial::Way,
+    dial::{Request, Way},
     failover::attach,
     live::Live,
     table::{Credential, ModelCall, ModelRow},
@@ -61,11 +61,11 @@ async fn model(
     }
     let mut request = Request::new(Method::POST, call.url.clone());
     version(row.shown.api, &mut request);
-    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let ask = json!({
         "model": row.shown.model, "max_tokens": 1, "messages": [{"role": "user", "content": "."}]
     });
-    *request.body_mut() = Some(ask.to_string().into());
+    request.body = Bytes::from(ask.to_string()).into();
     ("one token", send(live, &call.way, credential, request).await)
 }
 
@@ -80,7 +80,7 @@ fn list(api: Api, url: &Url, path: &str) -> Url {
 
 fn version(api: Api, request: &mut Request) {
     if api == Api::Anthropic {
-        request.headers_mut().insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+        request.headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
     }
 }
 

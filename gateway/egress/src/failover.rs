@@ -6,16 +6,15 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Response, StatusCode, header};
-use openclaw_wire::egress::{Refusal, RefusalKind};
-use reqwest::{Body, Request};
-
 use crate::{
+    dial::{Request, Timed},
     live::{Live, now},
     route::Target,
     spend::Charge,
     table::Credential,
 };
+use http::{HeaderMap, Response, StatusCode, header};
+use openclaw_wire::egress::{Refusal, RefusalKind};
 
 /// For how long a key is put aside that was refused.
 const REFUSED: Duration = Duration::from_secs(600);
@@ -30,7 +29,7 @@ pub async fn send(
     target: &Target,
     mut request: Request,
     mut charge: Option<&mut Charge>,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Timed>, Refusal> {
     let mut left = in_order(&target.credentials).into_iter().peekable();
     while let Some(credential) = left.next() {
         if let Some(charge) = charge.as_deref_mut()
@@ -41,7 +40,7 @@ pub async fn send(
                 _ => return Err(refused),
             }
         }
-        let again = left.peek().and_then(|_| request.try_clone());
+        let again = left.peek().and_then(|_| request.again());
         attach(&mut request, credential);
         let answer = live.clients.send(&target.way, request).await?;
         let Some(aside) = aside(answer.status(), answer.headers()) else { return Ok(answer) };
@@ -68,7 +67,7 @@ pub async fn send(
 /// Adds a key, and notes that it is used.
 pub fn attach(request: &mut Request, credential: &Credential) {
     if let Some((name, value)) = &credential.header {
-        request.headers_mut().insert(name.clone(), value.clone());
+        request.headers.insert(name.clone(), value.clone());
     }
     credential.used.mark();
 }

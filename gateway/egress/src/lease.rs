@@ -16,15 +16,15 @@ use crate::live::Live;
 const LONGEST: u64 = 256 << 20;
 
 /// A body, and what it was asked for with.
-pub struct Leased<B> {
+pub struct Leased<B, L = Arc<Live>> {
     body: B,
     left: u64,
-    _live: Arc<Live>,
+    _live: L,
 }
 
-impl<B> Leased<B> {
+impl<B, L> Leased<B, L> {
     /// Wraps a body.
-    pub fn new(body: B, live: Arc<Live>) -> Self {
+    pub fn new(body: B, live: L) -> Self {
         Self { body, left: LONGEST, _live: live }
     }
 }
@@ -40,7 +40,7 @@ pub enum Cut<E> {
     TooLong,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Leased<B> {
+impl<B: Body<Data = Bytes> + Unpin, L: Unpin> Body for Leased<B, L> {
     type Data = Bytes;
     type Error = Cut<B::Error>;
 
@@ -70,5 +70,37 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Leased<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::{Cut, LONGEST, Leased};
+
+    /// An answer without an end is cut, and what it was asked for with is let go with it.
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_cut() {
+        let piece = Bytes::from(vec![b'x'; 1 << 20]);
+        let endless = stream::repeat_with(move || Ok::<_, Infallible>(Frame::data(piece.clone())));
+        let kept = std::sync::Arc::new(());
+        let mut body = Leased::new(StreamBody::new(endless), kept.clone());
+        let mut passed = 0;
+        let cut = loop {
+            match body.frame().await.expect("no end") {
+                Ok(frame) => passed += frame.data_ref().expect("data").len() as u64,
+                Err(cut) => break cut,
+            }
+        };
+        assert!(matches!(cut, Cut::TooLong) && passed == LONGEST, "{passed}");
+        assert_eq!(std::sync::Arc::strong_count(&kept), 2);
+        drop(body);
+        assert_eq!(std::sync::Arc::strong_count(&kept), 1);
     }
 }

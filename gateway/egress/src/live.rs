@@ -14,9 +14,11 @@ use openclaw_wire::{
 use tokio::sync::watch;
 
 use crate::{
+    alarm::Alarms,
     dial::{Clients, Outside},
     keys::Keys,
     mask::Masks,
+    secret::Secret,
     table::Table,
     webhook::WebhookSecret,
 };
@@ -42,12 +44,14 @@ impl Live {
         number: u64,
         config: &Config,
         keys: Keys,
+        alarms: Arc<Alarms>,
         outside: &Arc<Outside>,
+        decoy: Option<&Secret>,
         secret: impl FnMut(&Bot) -> anyhow::Result<WebhookSecret>,
     ) -> anyhow::Result<Self> {
         let table = Table::new(config, &keys, secret)?;
-        let secrets = keys.values().chain(table.bots.iter().map(|bot| bot.webhook.secret()));
-        let masks = Arc::new(Masks::new(secrets)?);
+        let secrets = keys.values().chain(table.bots.iter().map(|bot| bot.webhook.secret())).chain(decoy);
+        let masks = Arc::new(Masks::new(secrets)?.with_alarms(alarms));
         let clients = outside.clients(table.ways()).context("set the HTTP clients up")?;
         Ok(Self { number, keys, table, clients, masks })
     }

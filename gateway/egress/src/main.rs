@@ -8,6 +8,9 @@ mod ignored;
 mod private_file;
 mod secret;
 mod seen;
+mod alarm;
+mod decoy;
+mod revoked;
 mod defaults;
 mod table;
 mod webhook;
@@ -54,6 +57,8 @@ use crate::{
     keys::{KeyFile, Keys},
     notify::Notify,
     proxy::Egress,
+    revoked::Revoked,
+    roots::Trust,
     serve::Served,
     spend::Ledger,
     way::{Endpoints, Ways},
@@ -100,13 +105,14 @@ fn start() -> anyhow::Result<()> {
     for key in keys.iter() {
         tracing::debug!(name = key.name, source = ?key.source, "key");
     }
-    let outside = Outside::new(roots::read(config.network.extra_roots.as_deref())?)?;
+    let outside = Outside::new(Trust::read(&config.network)?)?;
     let (folder, key_folder) = (state.join(&FACTS.state.egress), file.folder().to_owned());
     let (place, required) = (Place::new(&config), config.profile == config::Profile::Production);
     let (ledger_file, settings) = (state.join(&FACTS.state.ledger), config.clone());
     let endpoints = Endpoints::read(&config, &outside)?;
-    let approved = way::Store::open(&state, &FACTS.state.approved, &bundled)?;
-    let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside)?);
+    let revoked = Arc::new(Revoked::open(&folder)?);
+    let approved = way::Store::open(&state, &FACTS.state.approved, &bundled, revoked.clone())?;
+    let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside, revoked)?);
 
     // Sockets.
     let mut entry = |name: &str| match inherited.take_fd(name) {
@@ -193,10 +199,12 @@ async fn serve(
         }));
     }
 
-    // Neither is waited for at the end: what they do is finished at the next start.
+    // None is waited for at the end: what they do is finished at the next start.
     tokio::spawn(watch.run(Arc::clone(&egress.exchange)));
     let shared = egress.clone();
     tokio::spawn(async move { shared.finish_webhooks().await });
+    let exchange = egress.exchange.clone();
+    tokio::spawn(async move { exchange.tell_alarms().await });
 
     let live = egress.exchange.current.get();
     let (models, bots) = (live.table.models.len(), live.table.bots.len());

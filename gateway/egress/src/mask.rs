@@ -15,15 +15,17 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use openclaw_confine::locked::{Full, Locked};
 
-use crate::secret::Secret;
+use crate::{alarm::Alarms, secret::Secret};
 use search::Search;
 
 /// Shortest secret that is looked for, in bytes. Servers that want no key get ones like `ollama`, which occur in ordinary text.
 const SHORTEST: usize = 16;
+/// As an alarm tells of it.
+const GATEWAY: &str = "a request of the gateway";
 
 /// The secrets to look for, in all their forms.
 #[derive(Default)]
-pub struct Masks(Search);
+pub struct Masks(Search, Arc<Alarms>);
 
 impl Masks {
     /// Of a bot token (`number:secret`) the part after the colon is looked for: so it is found where the colon is
@@ -43,7 +45,12 @@ impl Masks {
                 }
             }
         }
-        Ok(Self(Search::new(texts)))
+        Ok(Self(Search::new(texts), Arc::default()))
+    }
+
+    /// The same, with alarms for what is found in requests of the gateway.
+    pub fn with_alarms(self, alarms: Arc<Alarms>) -> Self {
+        Self(self.0, alarms)
     }
 
     /// Whether a secret is in `bytes`.
@@ -51,11 +58,11 @@ impl Masks {
         self.0.find(bytes, 0).is_some()
     }
 
-    /// The same bytes without secrets.
+    /// The bytes of a request of the gateway without secrets; one that was there is an alarm.
     pub fn clean(&self, bytes: Bytes) -> Bytes {
         let (clean, found) = self.replace(bytes);
         if found > 0 {
-            tracing::warn!(found, "a key was to leave in a request's body; it was replaced");
+            self.1.raise(GATEWAY);
         }
         clean
     }
@@ -191,12 +198,22 @@ impl<B: Body<Data = Bytes> + Unpin> Scanned<B> {
 }
 
 /// A body with the secrets taken out.
-pub struct Masked<B>(Scanned<B>);
+pub struct Masked<B> {
+    body: Scanned<B>,
+    /// Of what leaves.
+    alarms: Option<Arc<Alarms>>,
+}
 
 impl<B> Masked<B> {
-    /// Wraps a body.
+    /// Wraps an answer's body: an echo.
     pub fn new(body: B, masks: Arc<Masks>) -> Self {
-        Self(Scanned::new(body, masks))
+        Self { body: Scanned::new(body, masks), alarms: None }
+    }
+
+    /// Wraps the body of a request of the gateway: a secret in it is an alarm.
+    pub fn leaving(body: B, masks: Arc<Masks>) -> Self {
+        let alarms = Some(Arc::clone(&masks.1));
+        Self { body: Scanned::new(body, masks), alarms }
     }
 }
 
@@ -208,21 +225,25 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Masked<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Self { body, alarms } = self.get_mut();
+        let alarms = alarms.as_ref();
         let found = |before, now| {
-            if before == 0 && now > 0 {
-                tracing::warn!("a key was to pass in a body; it was replaced");
+            match (before == 0 && now > 0, alarms) {
+                (true, Some(alarms)) => alarms.raise(GATEWAY),
+                (true, None) => tracing::warn!("a key was to come back in an answer; it was replaced"),
+                (false, _) => {}
             }
             Ok(())
         };
-        self.get_mut().0.poll_piece(cx, |_| Ok(()), found)
+        body.poll_piece(cx, |_| Ok(()), found)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }
 

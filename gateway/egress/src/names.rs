@@ -1,19 +1,20 @@
 //! Names and their addresses: looked up by the system's resolver and kept for a minute, so that a name means the same
 //! addresses for requests that follow each other, and a resolver that is down for a moment is not noticed. What is kept
-//! is judged anew at each use: `address` decides what may be dialled.
+//! is judged anew at each use (`address` decides what may be dialled), and `dial` dials nothing else (incident 55).
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use crate::address::AddressError;
 
-use crate::address::{AddressError, Reach};
-
-/// For how long an answer is used. The system's resolver does not tell how long it may be.
+/// For how long an answer is used. The system's resolver is what knows `/etc/hosts`, split DNS and a VPN's names, and it does
+/// not tell how long an answer is good for. So it is as long as in browsers, which ask the same resolver: short enough
+/// to follow a service that moves (which is noticed at once, when its old address does not answer), and long enough
+/// that not each connection asks.
 const FRESH: Duration = Duration::from_secs(60);
 /// For how long it is used when the name can't be looked up again.
 const STALE: Duration = Duration::from_secs(3600);
@@ -61,10 +62,11 @@ impl Names {
 
     fn keep(&self, host: &str, addresses: Vec<IpAddr>, now: Instant) {
         let mut names = self.lock();
-        if names.len() >= MOST {
-            names.retain(|_, known| now.duration_since(known.at) < FRESH);
-            if names.len() >= MOST {
-                names.clear();
+        if names.len() >= MOST && !names.contains_key(host) {
+            // The oldest makes room: a skill that asks for many names takes no fresh one away.
+            let oldest = names.iter().min_by_key(|(_, known)| known.at).map(|(host, _)| host.clone());
+            if let Some(host) = oldest {
+                names.remove(&host);
             }
         }
         names.insert(host.to_owned(), Known { addresses, at: now });
@@ -82,27 +84,6 @@ async fn look_up(host: &str) -> std::io::Result<Vec<IpAddr>> {
             std::io::ErrorKind::TimedOut,
             format!("no answer within {} s", PATIENCE.as_secs()),
         )),
-    }
-}
-
-/// The resolver of the routes of one reach. The HTTP client dials what this returns and nothing else (incident 55);
-/// hosts that are written as an address never come here, `table` judges those.
-pub struct Resolver {
-    /// How far they reach.
-    pub reach: Reach,
-    /// Shared by all.
-    pub names: Arc<Names>,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (reach, names) = (self.reach, Arc::clone(&self.names));
-        Box::pin(async move {
-            let host = name.as_str();
-            let good = reach.pick(host, names.addresses(host).await?)?;
-            // Port 0: the client puts the route's own port there.
-            Ok(Box::new(good.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
-        })
     }
 }
 
@@ -143,6 +124,7 @@ mod tests {
         for number in 0..3 * MOST {
             names.keep(&number.to_string(), vec![], Instant::now());
         }
-        assert!(names.lock().len() <= MOST);
+        assert_eq!(names.lock().len(), MOST);
+        assert!(names.lock().contains_key(&(3 * MOST - 1).to_string()), "the newest are kept");
     }
 }

@@ -69,6 +69,12 @@ impl Egress {
             (&Method::GET, ["keys", "", "", ""]) => {
                 ok(&serde_json::to_value(self.exchange.list()).unwrap_or_default())
             }
+            (&Method::POST, ["decoy", "", "", ""]) => {
+                let made = self.exchange.decoy().await.map_err(|error| {
+                    refusal(RefusalKind::BadRequest, format!("{error:#}"), "free some room, and try again")
+                })?;
+                ok(&serde_json::Value::from(made.expose()))
+            }
             (&Method::POST, ["keys", name, verb, force]) if matches!(force, "" | "force") => {
                 let force = force == "force";
                 let change = match verb {

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use openclaw_wire::egress::{Refusal, RefusalKind, Status};
 
 use crate::{
+    dial::{self, Body, Timed},
     exchange::Exchange,
     failover,
     lease::Leased,
@@ -36,7 +37,7 @@ const RETURNED: [&str; 6] =
 const RETURNED_BEGIN: [&str; 2] = ["anthropic-ratelimit-", "x-ratelimit-"];
 
 /// The body of an answer: egress's own, or a far end's.
-pub type Answer = Either<Full<Bytes>, Masked<Leased<Metered<reqwest::Body>>>>;
+pub type Answer = Either<Full<Bytes>, Masked<Leased<Metered<Timed>>>>;
 
 /// What the doors share.
 pub struct Egress {
@@ -115,6 +116,7 @@ impl Egress {
             models: live.table.models.iter().map(|row| row.shown.clone()).collect(),
             bots: bots.collect(),
             caps: self.ledger.over_all(),
+            alarms: self.exchange.alarms.list(),
         }
     }
 
@@ -125,17 +127,17 @@ impl Egress {
         request: Request<Incoming>,
     ) -> Result<Response<Answer>, Refusal> {
         let (head, body) = request.into_parts();
-        let mut out = reqwest::Request::new(target.method.clone(), target.url.clone());
+        let mut out = dial::Request::new(target.method.clone(), target.url.clone());
         for name in SENT.map(HeaderName::from_static) {
             if let Some(value) = head.headers.get(&name) {
-                out.headers_mut().insert(name, value.clone());
+                out.headers.insert(name, value.clone());
             }
         }
         let (body, mut charge) = match &target.bill {
             Some(bill) => bill.charge(&self.ledger, &head.headers, body, &live.masks).await?,
             None => (outgoing(body, &live.masks).await?, None),
         };
-        *out.body_mut() = body;
+        out.body = body;
         match failover::send(&live, &target, out, charge.as_mut()).await {
             Ok(far) => self.answer(far, live, charge),
             Err(refused) => {
@@ -151,7 +153,7 @@ impl Egress {
     /// The far end's answer as the gateway gets it.
     pub fn answer(
         &self,
-        far: Response<reqwest::Body>,
+        far: Response<Timed>,
         live: Arc<Live>,
         charge: Option<Charge>,
     ) -> Result<Response<Answer>, Refusal> {
@@ -192,14 +194,14 @@ fn returned(far: HeaderMap, masks: &Masks) -> HeaderMap {
 
 /// The body as it leaves: small ones whole, others as they come, and without our keys, should one have found its way into
 /// a conversation (incident 112).
-pub async fn outgoing(body: Incoming, masks: &Arc<Masks>) -> Result<Option<reqwest::Body>, Refusal> {
+pub async fn outgoing(body: Incoming, masks: &Arc<Masks>) -> Result<Body, Refusal> {
     match body.size_hint().exact() {
-        Some(0) => Ok(None),
-        Some(length) if length <= SMALL => Ok(Some(whole(body, masks).await?.into())),
+        Some(0) => Ok(Body::default()),
+        Some(length) if length <= SMALL => Ok(whole(body, masks).await?.into()),
         Some(length) if length > MAX_BODY => Err(too_large()),
         _ => {
             let limited = Limited::new(body, MAX_BODY as usize);
-            Ok(Some(reqwest::Body::wrap(Masked::new(limited, Arc::clone(masks)))))
+            Ok(Body::pieces(Masked::leaving(limited, Arc::clone(masks))))
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 /// The file's name in egress's folder.
 const NAME: &str = "seen-keys";
 /// Shortest value that counts, in characters: servers that want no key get words like `ollama`.
-const SHORTEST: usize = 16;
+pub const SHORTEST: usize = 16;
 /// Largest file, in bytes: thousands of keys.
 const MAX: u64 = 1 << 20;
 /// Characters of the hash's key, and of a hash.
@@ -70,12 +70,7 @@ impl Seen {
                 "{}: not a list of seen keys\n  mend: restore it; without it keys of the other profile are not known",
                 path.display()
             ),
-            None => {
-                let mut random = Zeroizing::new([0; HEX / 2]);
-                getrandom::fill(&mut *random)
-                    .map_err(|error| anyhow::anyhow!("make a random key: {error}"))?;
-                hex(&*random)
-            }
+            None => random_key()?,
         };
         Ok(Self { path, profile, salt: Zeroizing::new(salt), lines: lines.collect() })
     }
@@ -110,10 +105,21 @@ impl Seen {
     }
 
     fn line(&self, profile: Profile, secret: &Secret) -> String {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, self.salt.as_bytes());
-        let tag = hmac::sign(&key, secret.expose().as_bytes());
-        format!("{} {}", name_of(&profile), hex(tag.as_ref()))
+        format!("{} {}", name_of(&profile), keyed_hash(&self.salt, secret.expose().as_bytes()))
     }
+}
+
+/// A key for hashes.
+pub fn random_key() -> anyhow::Result<String> {
+    let mut random = Zeroizing::new([0; HEX / 2]);
+    getrandom::fill(&mut *random).map_err(|error| anyhow::anyhow!("make a random key: {error}"))?;
+    Ok(hex(&*random))
+}
+
+/// What may be written down of a secret.
+pub fn keyed_hash(key: &str, secret: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    hex(hmac::sign(&key, secret).as_ref())
 }
 
 /// Addresses and names of models stand among the keys, and are the same under both profiles.

@@ -128,6 +128,8 @@ pub struct Log {
 pub struct Network {
     /// Certificates (PEM) that are trusted besides the system's.
     pub extra_roots: Option<PathBuf>,
+    /// Lists of revoked certificates (CRL, PEM).
+    pub revoked: Option<PathBuf>,
 }
 
 /// Section `[keys]`.

@@ -17,6 +17,7 @@
 //! Operator's socket (a path below the state folder, mode 0600):
 //! - `GET /keys`: [`KeyList`]. `POST /keys/<NAME>/{add,rotate}[/force]` with the key itself as the body,
 //!   `POST /keys/<NAME>/retire`: [`Changed`]. `POST /keys/<NAME>/test`: [`Tried`] in a list.
+//! - `POST /decoy`: a key that opens nothing, as a JSON string; egress looks for it as for the others.
 //! - `POST /webhook/<bot>/rotate[/now]`: a new secret; [`Rotated`].
 //! - `GET /status`, `POST /webhook/<bot>/set` with [`SetWebhook`], `POST /webhook/<bot>/info`, `POST /webhook/<bot>/delete`.
 //! - `GET /skills`: [`Approved`], `POST /skills/approve` with [`Approval`], `POST /skills/revoke` with [`Revoke`].
@@ -89,6 +90,18 @@ pub struct Status {
     /// Caps over all, in their present periods.
     #[serde(default)]
     pub caps: Vec<CapState>,
+    /// What the owner must hear of, oldest first.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
+}
+
+/// One of the keys, or the decoy, was in something that was to leave. It did not leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// When, in seconds since 1970-01-01 UTC.
+    pub at: u64,
+    /// What carried it.
+    pub what: String,
 }
 
 /// A model that the gateway may ask for by name.
@@ -242,13 +255,12 @@ pub enum Standing {
 }
 
 impl Approved {
-    /// How a skill stands. What the operator approved goes before what was revoked: that was the bundled one.
+    /// How a skill stands. What was revoked is so until it is approved again, whatever else is there.
     pub fn standing(&self, skill: &SkillId) -> Standing {
-        let is = |each: &Approval| each.skill == *skill;
-        match (self.operator.iter().any(is), self.revoked.contains(skill)) {
-            (true, _) => Standing::Approved,
-            (false, true) => Standing::Revoked,
-            (false, false) if self.bundled.iter().any(is) => Standing::Approved,
+        let mut approved = self.operator.iter().chain(&self.bundled);
+        match (self.revoked.contains(skill), approved.any(|each| each.skill == *skill)) {
+            (true, _) => Standing::Revoked,
+            (false, true) => Standing::Approved,
             (false, false) => Standing::Unknown,
         }
     }

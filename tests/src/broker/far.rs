@@ -190,7 +190,8 @@ pub fn head(stream: &mut impl Read) -> io::Result<String> {
     Ok(head)
 }
 
-fn pem(der: &[u8]) -> String {
+/// A certificate as a file holds it.
+pub fn pem(der: &[u8]) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let text = STANDARD.encode(der);
     let lines: String =

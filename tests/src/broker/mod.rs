@@ -28,7 +28,7 @@ use openclaw_wire::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-pub use far::{Far, Seen, head, line};
+pub use far::{Far, Seen, head, line, pem};
 
 use crate::gateway::{NOBODY, dist};
 
@@ -264,10 +264,14 @@ impl Broker {
         exchange(UnixStream::connect(socket).expect("the operator's socket"), method, path, body)
     }
 
+    /// A connection to the gateway's door of egress.
+    pub fn door(&self) -> UnixStream {
+        self.to_egress.open().unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+    }
+
     /// A request on the gateway's door of egress.
     pub fn gateway(&self, method: &str, path: &str, body: &Value) -> Said {
-        let stream = self.to_egress.open().unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
-        exchange(stream, method, path, body)
+        exchange(self.door(), method, path, body)
     }
 
     /// A question on the runner's door of egress; the connection stays open for what follows.

@@ -1,9 +1,10 @@
-//! `openclaw keys list|add|rotate|retire|test`: what the operator does with keys. A key is typed here and goes straight to
+//! `openclaw keys list|add|rotate|retire|decoy|test`: what the operator does with keys. A key is typed here and goes straight to
 //! egress; it is in no argument, no file and no process but that one.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Read},
-    os::fd::AsFd,
+    io::{self, BufRead, IsTerminal, Read, Write},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -67,6 +68,12 @@ pub enum KeysVerb {
         /// Its name
         name: String,
     },
+    /// Write a file with a key that opens nothing, to where thieves look (~/.openclaw/.env): should it turn up in what is to
+    /// leave, you are told
+    Decoy {
+        /// The file; it must not be there
+        file: PathBuf,
+    },
     /// Try keys with real calls that cost nothing
     Test {
         /// The key [default: every one]
@@ -102,9 +109,27 @@ pub fn keys(verb: &KeysVerb, place: &Place) -> anyhow::Result<ExitCode> {
             println!("{name} is taken out of the key file.");
             until_gone(&egress, changed.retired)?;
         }
+        KeysVerb::Decoy { file } => decoy(&egress, file)?,
         KeysVerb::Test { name, json } => return test(&egress, name.as_deref(), *json),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn decoy(egress: &Socket, file: &Path) -> anyhow::Result<()> {
+    let key: String = block_on(egress.ask(Method::POST, "/decoy", None::<&()>))?;
+    let text = format!("OPENAI_API_KEY={key}\nANTHROPIC_API_KEY={key}\n");
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("write the decoy to {}", file.display()))?;
+    println!(
+        "{} holds a key that opens nothing. Nothing of yours reads it: whoever does is no friend.",
+        file.display()
+    );
+    Ok(())
 }
 
 async fn list(egress: &Socket) -> anyhow::Result<KeyList> {

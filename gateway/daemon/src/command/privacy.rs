@@ -4,7 +4,8 @@ use anyhow::Context;
 use http::Method;
 use openclaw_wire::{
     config::{Api, Config, Updates},
-    egress::{BotRoute, ModelRoute, Status},
+    egress::{Approval, Approved, BotRoute, ModelRoute, Standing, Status},
+    skill::{HostGrant, Reach},
 };
 use serde::Serialize;
 
@@ -29,7 +30,8 @@ struct FarEnd {
 pub fn privacy(place: &Place, json: bool) -> anyhow::Result<()> {
     let config = Config::read(&place.config)?;
     let status: Status = block_on(Socket::egress(place).ask(Method::GET, "/status", None::<&()>))?;
-    let ends = far_ends(&status, &config);
+    let approved: Approved = block_on(Socket::egress(place).ask(Method::GET, "/skills", None::<&()>))?;
+    let ends = far_ends(&status, &approved, &config);
     match json {
         true => println!("{}", serde_json::to_string_pretty(&ends).context("encode")?),
         false => println!("{}", clean(&describe(&ends))),
@@ -37,7 +39,7 @@ pub fn privacy(place: &Place, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn far_ends(status: &Status, config: &Config) -> Vec<FarEnd> {
+fn far_ends(status: &Status, approved: &Approved, config: &Config) -> Vec<FarEnd> {
     let models = status.models.iter().filter(|model| model.api != Api::Rehearsal).map(model);
     let telegram = config.telegram.api.host_str().unwrap_or_default();
     let bots = status.bots.iter().map(|bot| self::bot(bot, telegram));
@@ -47,6 +49,7 @@ fn far_ends(status: &Status, config: &Config) -> Vec<FarEnd> {
     exits.sort_unstable();
     exits.dedup();
     ends.extend(exits.into_iter().map(exit));
+    ends.extend(skills(approved, config));
     if ends.is_empty() {
         return ends;
     }
@@ -90,6 +93,45 @@ fn bot(bot: &BotRoute, host: &str) -> FarEnd {
     }
 }
 
+/// Whom the skills reach that may run: those that the operator approved, and the bundled ones.
+fn skills(approved: &Approved, config: &Config) -> Vec<FarEnd> {
+    let own = |each: &&Approval| !approved.operator.iter().any(|other| other.skill == each.skill);
+    let bundled = approved.bundled.iter().filter(own);
+    let all = approved.operator.iter().chain(bundled).filter(|each| {
+        approved.standing(&each.skill) == Standing::Approved && !config.skills.disabled.contains(&each.skill)
+    });
+    all.flat_map(|each| each.hosts.iter().map(|grant| skill(each.skill.as_str(), grant))).collect()
+}
+
+fn skill(name: &str, grant: &HostGrant) -> FarEnd {
+    let (who, private) = match &grant.reach {
+        Reach::Host(host) => {
+            (format!("{}:{}", host.as_str(), grant.port), host.as_str().ends_with(".internal"))
+        }
+        Reach::Argument(argument) => {
+            (format!("the host that the argument {argument:?} of a call names, when it is called"), false)
+        }
+    };
+    let mut sees = vec![
+        match private {
+            true => "a server of your own, by the address that you declared".into(),
+            false => address(None),
+        },
+        format!("what a call of the skill sends it: `openclaw skills show {name}` says what that can be"),
+    ];
+    if let Some((key, _)) = &grant.secret {
+        sees.push(format!("your account there: the key {} belongs to it", key.as_str()));
+    }
+    FarEnd {
+        who: format!("skill {name}: {who}"),
+        sees,
+        never: vec![
+            "the conversation, but for the arguments of the call".into(),
+            "the keys of other far ends".into(),
+        ],
+    }
+}
+
 fn exit(via: &str) -> FarEnd {
     FarEnd {
         who: format!("proxy {via}"),
@@ -119,7 +161,7 @@ fn never(own: &str) -> Vec<String> {
 
 fn describe(ends: &[FarEnd]) -> String {
     if ends.is_empty() {
-        return "Nothing leaves this machine: there is no model provider and no bot.".into();
+        return "Nothing leaves this machine: there is no model provider, no bot and no skill with a way out.".into();
     }
     let one = |end: &FarEnd| {
         let sees = end.sees.iter().map(|line| format!("\n  sees   {line}"));
@@ -134,7 +176,10 @@ fn describe(ends: &[FarEnd]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use openclaw_wire::{config::Config, egress::Status};
+    use openclaw_wire::{
+        config::Config,
+        egress::{Approved, Status},
+    };
     use serde_json::json;
 
     #[test]
@@ -149,18 +194,40 @@ mod tests {
             "bots": [{"name": "main", "updates": "poll", "webhook_secret_sha256": "", "problem": null}]
         }))
         .expect("a status");
-        let text = super::describe(&super::far_ends(&status, &Config::default()));
+        let approval =
+            |skill: &str, host: serde_json::Value| json!({ "skill": skill, "digest": "", "hosts": [host] });
+        let approved: Approved = serde_json::from_value(json!({
+            "operator": [approval("weather", json!({ "host": "api.example.com", "secret": "WEATHER_KEY" }))],
+            "bundled": [
+                approval("weather", json!({ "host": "bundled.example.com" })),
+                approval("fetch-page", json!({ "argument": "url" })),
+                approval("taken-back", json!({ "host": "revoked.example.com" })),
+                approval("off", json!({ "host": "off.example.com" })),
+                approval("own", json!({ "host": "whisper.internal" })),
+            ],
+            "revoked": ["taken-back"]
+        }))
+        .expect("approvals");
+        let config = Config::parse("[skills]\ndisabled = [\"off\"]", "t".as_ref()).expect("good");
+        let text = super::describe(&super::far_ends(&status, &approved, &config));
         for part in [
             "model a: big at api.anthropic.com\n  sees   the address of the exit behind socks5://127.0.0.1:9050",
             "bot main at api.telegram.org\n  sees   this machine's public address",
             "proxy socks5://127.0.0.1:9050",
             "not end-to-end encrypted",
+            "skill weather: api.example.com:443\n  sees   this machine's public address",
+            "the key WEATHER_KEY belongs to it",
+            "skill fetch-page: the host that the argument \"url\" of a call names",
+            "skill own: whisper.internal:443\n  sees   a server of your own",
             "no telemetry",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
-        assert!(!text.contains("rehearsal"), "{text}");
+        for absent in ["rehearsal", "bundled.example", "revoked.example", "off.example"] {
+            assert!(!text.contains(absent), "{absent} in\n{text}");
+        }
         let nobody = Status { models: vec![], bots: vec![], ..status };
-        assert!(super::describe(&super::far_ends(&nobody, &Config::default())).contains("Nothing leaves"));
+        let ends = super::far_ends(&nobody, &Approved::default(), &Config::default());
+        assert!(super::describe(&ends).contains("Nothing leaves"));
     }
 }

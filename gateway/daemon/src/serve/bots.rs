@@ -70,6 +70,7 @@ pub async fn keep(
                 known = Some(status.version);
                 secrets.set(status.bots.iter().filter_map(digests).collect());
                 models.learn(status.models);
+                engine.hear_of_alarms(&status.alarms).await;
                 for bot in status.bots.into_iter().filter(|bot| bot.problem.is_none()) {
                     take_up(&egress, &engine, &polls, bot, &stop);
                 }

@@ -31,6 +31,12 @@ pub fn record(transaction: &Transaction<'_>, alert: &Alert, now: i64) -> rusqlit
         .optional()
 }
 
+/// Records that the owner is told of something else by this name. `false` when he was before.
+pub fn once(transaction: &Transaction<'_>, name: &str, now: i64) -> rusqlite::Result<bool> {
+    let insert = "INSERT INTO told (name, at, alert) VALUES (?1, ?2, 'null') ON CONFLICT DO NOTHING";
+    Ok(transaction.execute(insert, params![name, now])? > 0)
+}
+
 /// What the button of that message asks for.
 pub fn wish(connection: &Connection, id: i64) -> rusqlite::Result<Option<Raise>> {
     let alert: Option<String> =

@@ -20,6 +20,7 @@ mod fold;
 mod recover;
 mod owner;
 mod money;
+mod alarm;
 mod terminal;
 mod letters;
 mod skills;

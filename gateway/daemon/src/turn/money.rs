@@ -61,13 +61,7 @@ impl Engine {
 
     /// Message and record in one commit. `false` when there is no owner, or no bot that reaches one.
     async fn tell_of(&self, alert: &Alert) -> Result<bool, StoreError> {
-        let owners: Vec<UserId> = self.access().owners().collect();
-        let mut to = Vec::new();
-        for owner in owners {
-            if let Some(bot) = self.bot_of(owner)? {
-                to.push(Lane { bot, chat: ChatId(owner.0), topic: 0 });
-            }
-        }
+        let to = self.lanes_of_owners()?;
         if to.is_empty() {
             return Ok(false);
         }
@@ -95,6 +89,18 @@ impl Engine {
             to.iter().for_each(|lane| self.sender.wake(&lane.bot, lane.chat));
         }
         Ok(true)
+    }
+
+    /// Where the owners are reached.
+    pub(super) fn lanes_of_owners(&self) -> Result<Vec<Lane>, StoreError> {
+        let owners: Vec<UserId> = self.access().owners().collect();
+        let mut to = Vec::new();
+        for owner in owners {
+            if let Some(bot) = self.bot_of(owner)? {
+                to.push(Lane { bot, chat: ChatId(owner.0), topic: 0 });
+            }
+        }
+        Ok(to)
     }
 
     /// The bot through which an owner last spoke to us; any, if none did.

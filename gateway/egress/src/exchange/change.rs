@@ -81,6 +81,7 @@ impl Exchange {
         if let Some(key) = keys.find(name) {
             self.check_profile(key).map_err(odd)?;
         }
+        let taken = keys.find(name).map(|key| key.secret.clone());
         let next = self.prepare(keys).map_err(odd)?;
         if let Some(problem) = next.problem_with(name) {
             return Err(problem);
@@ -91,6 +92,11 @@ impl Exchange {
         };
         write(&self.file, name, value).await?;
         self.remember(&next.keys).map_err(odd)?;
+        // Ordered by name, also a retired one is good again.
+        match (&taken, &replaced[..]) {
+            (Some(secret), _) => self.revoked.forget(secret).map_err(odd)?,
+            (None, gone) => gone.iter().try_for_each(|key| self.revoked.add(&key.secret)).map_err(odd)?,
+        }
         let retired = self.retirements.add(self.current.replace(next), replaced);
         tracing::info!(key = name, what = change.name(), "keys were changed");
         Ok(Changed { tried, retired })

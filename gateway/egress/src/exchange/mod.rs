@@ -17,10 +17,14 @@ use openclaw_wire::{
 };
 
 use crate::{
+    alarm::Alarms,
     attempt::attempt,
+    decoy,
     dial::Outside,
     keys::{KeyFile, Keys, Source},
     live::{Current, Live, now},
+    revoked::Revoked,
+    secret::Secret,
     seen::Seen,
     webhook::Webhooks,
 };
@@ -40,6 +44,11 @@ pub struct Exchange {
     /// What all clients share.
     pub outside: Arc<Outside>,
     seen: Mutex<Seen>,
+    revoked: Arc<Revoked>,
+    /// What the owner must hear of.
+    pub alarms: Arc<Alarms>,
+    folder: PathBuf,
+    decoy: Mutex<Option<Secret>>,
     retirements: Retirements,
     /// Why the key file, as it is now, is not what egress works with.
     problem: Mutex<Option<String>>,
@@ -48,21 +57,25 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Begins with these keys. Refuses keys of the other profile.
+    /// Begins with these keys. Refuses keys of the other profile, and those that were retired.
     pub fn new(
         config: Config,
         file: KeyFile,
         folder: PathBuf,
         keys: Keys,
         outside: Outside,
+        revoked: Arc<Revoked>,
     ) -> anyhow::Result<Self> {
         let mut seen = Seen::open(&folder, config.profile)?;
         for key in keys.iter() {
             seen.check(key)?;
+            revoked.check(key)?;
         }
         seen.remember(&keys)?;
-        let (webhooks, outside) = (Webhooks::new(folder), Arc::new(outside));
-        let live = Live::new(1, &config, keys, &outside, |bot| webhooks.newest(&bot.name))?;
+        let (webhooks, outside) = (Webhooks::new(folder.clone(), revoked.clone()), Arc::new(outside));
+        let (alarms, decoy) = (Arc::<Alarms>::default(), decoy::read(&folder)?);
+        let secret = |bot: &openclaw_wire::config::Bot| webhooks.newest(&bot.name);
+        let live = Live::new(1, &config, keys, alarms.clone(), &outside, decoy.as_ref(), secret)?;
         Ok(Self {
             current: Current::new(live),
             webhooks,
@@ -70,6 +83,10 @@ impl Exchange {
             file,
             outside,
             seen: Mutex::new(seen),
+            revoked,
+            alarms,
+            folder,
+            decoy: Mutex::new(decoy),
             retirements: Retirements::default(),
             problem: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -79,7 +96,31 @@ impl Exchange {
     /// The state that would be with these keys.
     fn prepare(&self, keys: Keys) -> anyhow::Result<Live> {
         let number = self.current.get().number + 1;
-        Live::new(number, &self.config, keys, &self.outside, |bot| self.webhooks.newest(&bot.name))
+        let decoy = self.decoy.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let secret = |bot: &openclaw_wire::config::Bot| self.webhooks.newest(&bot.name);
+        let (alarms, outside) = (self.alarms.clone(), &self.outside);
+        Live::new(number, &self.config, keys, alarms, outside, decoy.as_ref(), secret)
+    }
+
+    /// The decoy; the first one is made, and looked for from then on.
+    pub async fn decoy(&self) -> anyhow::Result<Secret> {
+        let _turn = self.turn.lock().await;
+        let known = self.decoy.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let made = decoy::make(&self.folder)?;
+        *self.decoy.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
+        self.renew()?;
+        Ok(made)
+    }
+
+    /// Lets whoever asks for news know of each alarm, as long as the process lives.
+    pub async fn tell_alarms(&self) {
+        loop {
+            self.alarms.next().await;
+            self.current.changed();
+        }
     }
 
     /// The same keys with the webhook secrets of now.

@@ -45,7 +45,8 @@ impl Exchange {
         if !new.is_empty() {
             let next = self.prepare(keys.clone())?;
             for key in &new {
-                let (problem, later) = match (self.check_profile(key), next.problem_with(&key.name)) {
+                let welcome = self.check_profile(key).and_then(|()| Ok(self.revoked.check(key)?));
+                let (problem, later) = match (welcome, next.problem_with(&key.name)) {
                     (Err(error), _) => (Some(error.to_string()), false),
                     (_, Some(odd)) => (Some(odd.message), false),
                     (Ok(()), None) => judge(&key.name, &attempt(&next, &key.name).await),

@@ -23,6 +23,7 @@ use super::{
     name,
     period::Day,
     prices::{Amounts, Prices},
+    reported::Toll,
     slots::{Account, Slots},
     store::Store,
 };
@@ -156,9 +157,8 @@ impl Ledger {
     }
 
     /// Reserves the price of a skill's request, on the account of the skill, its chat and the key that goes with it.
-    /// `None`: it has no `[[price]]` and costs nothing; with a key it must have one, but at the operator's own servers. To
-    /// be settled with [`Reservation::settle_call`] when the request is over; dropped, it counts.
-    pub async fn admit_call(&self, asked: Asked<'_>) -> Result<Option<Reservation>, Refusal> {
+    /// `None`: it has no `[[price]]` and costs nothing; with a key it must have one, but at the operator's own servers.
+    pub async fn admit_call(&self, asked: Asked<'_>) -> Result<Option<Toll>, Refusal> {
         let Asked { key, chat, skill, host, path, sent, private } = asked;
         let Some(tariff) = self.shared.prices.of_request(host, path) else {
             return match private || key.is_empty() {
@@ -166,9 +166,11 @@ impl Ledger {
                 false => Err(no_price(host, path)),
             };
         };
-        let most = tariff.cost(self.today(), &Amounts { sent, ..Amounts::default() });
+        let day = self.today();
+        let most = tariff.most_of_request(day, sent);
         let [key, model, chat, skill] = [key, host, chat, skill].map(name);
-        self.reserve(Account { key, model, chat, skill }, most).await.map(Some)
+        let reservation = self.reserve(Account { key, model, chat, skill }, most).await?;
+        Ok(Some(Toll { reservation, tariff, day }))
     }
 
     /// Whether any request of a skill to this host costs something.
@@ -417,6 +419,11 @@ impl Reservation {
             false => Used { failed: 1, ..Used::default() },
         };
         self.settle(used);
+    }
+
+    /// A skill's request is over, and its answer said what it used.
+    pub(super) fn settle_reported(self, used: &Amounts, cost: Usd) {
+        self.settle(Used { input: used.input, output: used.output, cost, ..Used::default() });
     }
 }
 

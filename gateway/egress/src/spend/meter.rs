@@ -16,6 +16,7 @@ use super::{
     ledger::{Ledger, Reservation},
     period::Day,
     prices::{Amounts, Tariff},
+    reported::{Reported, Toll},
     request::Bound,
     slots::Account,
     usage::{Known, Reader},
@@ -88,13 +89,34 @@ impl Charge {
 /// A body that is metered, or not.
 pub struct Metered<B> {
     body: B,
-    meter: Option<(Charge, Reader)>,
+    meter: Option<Meter>,
+}
+
+#[allow(clippy::large_enum_variant, reason = "nearly all are of models, and none outlives its answer")]
+enum Meter {
+    Model(Charge, Reader),
+    Skill(Toll, Reported),
 }
 
 impl<B> Metered<B> {
     /// Of a call without a price.
     pub fn free(body: B) -> Self {
         Self { body, meter: None }
+    }
+
+    /// The answer to a skill's request, which counts unless the far end refused it.
+    pub fn toll(body: B, toll: Toll, status: StatusCode) -> Self {
+        match status.as_u16() < 400 {
+            true if toll.is_reported() => Self { body, meter: Some(Meter::Skill(toll, Reported::default())) },
+            true => {
+                toll.settle(None);
+                Self::free(body)
+            }
+            false => {
+                toll.failed();
+                Self::free(body)
+            }
+        }
     }
 
     /// Of a call that was let through. An answer that says "failed" costs nothing.
@@ -105,7 +127,7 @@ impl<B> Metered<B> {
         }
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let reader = Reader::new(charge.api, !kind.starts_with("application/json"));
-        Self { body, meter: Some((charge, reader)) }
+        Self { body, meter: Some(Meter::Model(charge, reader)) }
     }
 }
 
@@ -119,10 +141,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Metered<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        if let (Some((_, reader)), Some(Ok(frame))) = (&mut this.meter, &frame)
-            && let Some(data) = frame.data_ref()
-        {
-            reader.feed(data);
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            match &mut this.meter {
+                Some(Meter::Model(_, reader)) => reader.feed(data),
+                Some(Meter::Skill(_, reported)) => reported.feed(data),
+                None => {}
+            }
         }
         Poll::Ready(frame)
     }
@@ -138,8 +162,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Metered<B> {
 
 impl<B> Drop for Metered<B> {
     fn drop(&mut self) {
-        if let Some((charge, mut reader)) = self.meter.take() {
-            charge.settle(reader.known());
+        match self.meter.take() {
+            Some(Meter::Model(charge, mut reader)) => charge.settle(reader.known()),
+            Some(Meter::Skill(toll, reported)) => toll.settle(reported.amounts()),
+            None => {}
         }
     }
 }

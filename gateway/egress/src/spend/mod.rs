@@ -2,7 +2,7 @@
 //! passed by any number of calls at once. Counts tokens and amounts; never keeps or changes a word of what goes by.
 //!
 //! For a request to a model: [`Bill`] says what its route costs, [`Charge::reserve`] reserves, [`Metered`] settles. For a
-//! skill's request to a host: [`Ledger::admit_call`], and [`Reservation::settle_call`] after it.
+//! skill's request to a host: [`Ledger::admit_call`], and its [`Toll`] is settled, by [`Metered`] too if the answer tells.
 
 mod book;
 mod caps;
@@ -11,6 +11,7 @@ mod ledger;
 mod meter;
 mod period;
 mod prices;
+mod reported;
 mod request;
 mod slots;
 mod store;
@@ -32,9 +33,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::{Host, Url};
 
 pub use self::{
-    ledger::{Asked, Ledger, Reservation},
+    ledger::{Asked, Ledger},
     meter::{Charge, Metered},
     prices::Prices,
+    reported::Toll,
 };
 use self::{
     prices::Tariff,
@@ -43,6 +45,7 @@ use self::{
 };
 use crate::{
     address::Reach,
+    dial,
     mask::Masks,
     proxy,
     refuse::{refusal, shown},
@@ -88,7 +91,7 @@ impl Bill {
         headers: &HeaderMap,
         body: Incoming,
         masks: &Arc<Masks>,
-    ) -> Result<(Option<reqwest::Body>, Option<Charge>), Refusal> {
+    ) -> Result<(dial::Body, Option<Charge>), Refusal> {
         let day = ledger.today();
         let chat = chat(headers)?;
         let (body, bound, most, room) = match &self.tariff {
@@ -105,7 +108,7 @@ impl Bill {
                 let (body, bound) = request::bound(&terms, proxy::whole(body, masks).await?)?;
                 let input = bound.input.or(tariff.context(day)).unwrap_or(LARGEST_CONTEXT);
                 let most = tariff.most(day, input, bound.output, bound.cached);
-                (Some(body.into()), bound, most, room)
+                (body.into(), bound, most, room)
             }
         };
         let who = Account { model: name(&self.model), chat, ..Account::default() };

@@ -58,6 +58,8 @@ pub struct Amounts {
     pub searches: u64,
     /// Bytes that a skill's request sends.
     pub sent: u64,
+    /// Seconds of sound.
+    pub seconds: u64,
 }
 
 impl Amounts {
@@ -147,6 +149,25 @@ impl Tariff {
         self.row(day, used.whole_input()).map_or(Usd::ZERO, |row| cost(&row.price, used))
     }
 
+    /// The most that a skill's request can cost that sends so many bytes.
+    pub fn most_of_request(&self, day: Day, sent: u64) -> Usd {
+        self.cost(day, &Amounts { sent, ..Amounts::default() })
+    }
+
+    /// What a skill's request cost by what its answer says that it used; `None` where there is no price for that.
+    pub fn reported(&self, day: Day, used: &Amounts) -> Option<Usd> {
+        let price = &self.row(day, 0)?.price;
+        let tokens = used.input > 0 && price.input.is_some();
+        let sound = used.seconds > 0 && price.second > Usd::ZERO;
+        let price = Price { call: None, sent_mib: Usd::ZERO, ..price.clone() };
+        (tokens || sound).then(|| cost(&price, used))
+    }
+
+    /// Whether answers to skills' requests say what they cost.
+    pub fn is_reported(&self) -> bool {
+        self.rows.iter().any(|row| row.price.input.is_some() || row.price.second > Usd::ZERO)
+    }
+
     /// The most that a request can cost: so many input tokens at most, each in the dearest class that is possible
     /// (`cached`: those of caches too), at the dearest row that a request of at most this length can have.
     pub fn most(&self, day: Day, input: u64, output: u64, cached: bool) -> Usd {
@@ -203,7 +224,9 @@ fn cost(price: &Price, used: &Amounts) -> Usd {
     let sent = product((used.sent, price.sent_mib));
     // A row has a price of the one or of the other, so nothing is rounded twice.
     let parts = tokens.div_ceil(MILLION).saturating_add(sent.div_ceil(MIB));
-    let whole = product((1, price.call.unwrap_or_default())) + product((used.searches, price.search));
+    let pieces =
+        [(1, price.call.unwrap_or_default()), (used.searches, price.search), (used.seconds, price.second)];
+    let whole = pieces.into_iter().map(product).fold(0, u128::saturating_add);
     Usd::nano(u64::try_from(parts.saturating_add(whole)).unwrap_or(u64::MAX))
 }
 
@@ -320,6 +343,8 @@ mod tests {
              [[price]]\nmodel='claude-sonnet-5-5'\nabove=10\ninput=3\noutput=2\ncache_write_1h=9\n\
              [[price]]\nhost='search.example'\ncall='0.005'\n\
              [[price]]\nhost='search.example'\npath='/deep'\ncall='0.02'\nsent_mib='0.5'\n\
+             [[price]]\nhost='sound.example'\ncall=0\nsent_mib='0.1'\nsecond='0.0001'\n\
+             [[price]]\nhost='picture.example'\ncall='0.3'\ninput=5\noutput=30\n\
              [[price]]\nhost='free.example'\ncall=0",
         );
         let tariff = prices.of_model("anywhere.example", "claude-sonnet-5-5").expect("priced");
@@ -342,8 +367,19 @@ mod tests {
         assert!(prices.of_request("other.example", "/").is_none());
         let free = prices.of_request("free.example", "/").expect("on purpose");
         assert_eq!(free.cost(today, &Amounts::default()), Usd::ZERO);
+        let reported = |seconds, input, output| {
+            let tariff = prices.of_request("sound.example", "/").expect("priced");
+            tariff.reported(today, &Amounts { seconds, input, output, ..Amounts::default() })
+        };
+        assert_eq!(reported(61, 0, 0), Some(usd("0.0061")));
+        assert_eq!((reported(0, 7, 7), reported(0, 0, 0)), (None, None), "it has no price of tokens");
+        let picture = prices.of_request("picture.example", "/").expect("priced");
+        let used = Amounts { input: 1000, output: 2000, ..Amounts::default() };
+        assert_eq!(picture.reported(today, &used), Some(usd("0.065")));
+        assert_eq!(picture.cost(today, &Amounts::default()), usd("0.3"), "the most");
         for (host, costs) in [
             ("search.example", true),
+            ("sound.example", true),
             ("free.example", false),
             ("other.example", false),
             ("api.openai.com", true),
@@ -383,8 +419,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("api.openai.com", "0.146"),
-                ("api.openai.com", "0.33"),
+                ("api.openai.com", "0.1095"),
+                ("api.openai.com", "0.30"),
                 ("api.openweathermap.org", "0.00"),
                 ("api.search.brave.com", "0.009")
             ]

@@ -4,18 +4,18 @@
 use std::{
     io::Read,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Context;
 use openclaw_wire::{
-    egress::{Approval, Approved},
+    egress::{Approval, Approved, Standing},
     id::SkillId,
     skill::{self, HostGrant},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::private_file;
+use crate::{private_file, revoked::Revoked};
 
 /// The file in its folder.
 const FILE: &str = "approved.toml";
@@ -28,6 +28,7 @@ const HOSTS: usize = 64;
 /// The store.
 pub struct Store {
     path: PathBuf,
+    revoked: Arc<Revoked>,
     approved: Mutex<Approved>,
 }
 
@@ -35,13 +36,20 @@ pub struct Store {
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
+    /// Of former releases, which kept it here.
+    #[serde(skip_serializing)]
     revoked: Vec<SkillId>,
     approved: Vec<Approval>,
 }
 
 impl Store {
     /// Reads the store in `folder`, making the folder, and the skills in the folders that are bundled.
-    pub fn open(state: &Path, folder: &Path, bundled: &[PathBuf]) -> anyhow::Result<Self> {
+    pub fn open(
+        state: &Path,
+        folder: &Path,
+        bundled: &[PathBuf],
+        revoked: Arc<Revoked>,
+    ) -> anyhow::Result<Self> {
         private_file::check_folders(state, folder)?;
         let path = state.join(folder).join(FILE);
         let mut written = Written::default();
@@ -54,19 +62,22 @@ impl Store {
                 format!("read {}\n  mend: remove it and approve the skills again", path.display())
             })?;
         }
+        written.revoked.iter().try_for_each(|skill| revoked.add_skill(skill))?;
         let approved = Approved {
             operator: written.approved,
             bundled: bundled.iter().flat_map(|folder| load(folder)).collect(),
-            revoked: written.revoked,
+            revoked: revoked.skills(),
         };
-        Ok(Self { path, approved: Mutex::new(approved) })
+        Ok(Self { path, revoked, approved: Mutex::new(approved) })
     }
 
     /// The hosts of a skill in exactly this state, if it is approved.
     pub fn hosts(&self, skill: &SkillId, digest: &str) -> Option<Vec<HostGrant>> {
         let approved = self.lock();
-        let bundled = approved.bundled.iter().filter(|each| !approved.revoked.contains(&each.skill));
-        let mut all = approved.operator.iter().chain(bundled);
+        if approved.revoked.contains(skill) {
+            return None;
+        }
+        let mut all = approved.operator.iter().chain(&approved.bundled);
         all.find(|each| each.skill == *skill && each.digest == digest).map(|each| each.hosts.clone())
     }
 
@@ -82,26 +93,26 @@ impl Store {
             digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         anyhow::ensure!(good, "approve {}: its digest is not 64 hexadecimal digits", approval.skill);
         anyhow::ensure!(approval.hosts.len() <= HOSTS, "approve {}: more than {HOSTS} hosts", approval.skill);
+        let skill = approval.skill.clone();
         self.change(|approved| {
             approved.operator.retain(|other| other.skill != approval.skill);
-            approved.revoked.retain(|other| *other != approval.skill);
             approved.operator.push(approval);
-        })
+        })?;
+        self.revoked.forget_skill(&skill)?;
+        self.lock().revoked.retain(|other| *other != skill);
+        Ok(())
     }
 
     /// Takes every approval of a skill back; `false` when there was none.
     pub fn revoke(&self, skill: &SkillId) -> anyhow::Result<bool> {
-        let mut known = false;
-        self.change(|approved| {
-            known = approved.operator.iter().any(|each| each.skill == *skill);
-            approved.operator.retain(|each| each.skill != *skill);
-            let bundled = approved.bundled.iter().any(|each| each.skill == *skill);
-            if bundled && !approved.revoked.contains(skill) {
-                approved.revoked.push(skill.clone());
-                known = true;
-            }
-        })?;
-        Ok(known)
+        if self.all().standing(skill) != Standing::Approved {
+            return Ok(false);
+        }
+        // From here on nothing counts, whatever becomes of the other file.
+        self.revoked.add_skill(skill)?;
+        self.lock().revoked.push(skill.clone());
+        self.change(|approved| approved.operator.retain(|each| each.skill != *skill))?;
+        Ok(true)
     }
 
     /// First on the disk, then here.
@@ -110,7 +121,7 @@ impl Store {
         let mut next = approved.clone();
         change(&mut next);
         anyhow::ensure!(next.operator.len() <= MOST, "more than {MOST} skills are approved");
-        let written = Written { revoked: next.revoked.clone(), approved: next.operator.clone() };
+        let written = Written { approved: next.operator.clone(), ..Written::default() };
         let text = toml::to_string(&written).context("write the approved manifests")?;
         private_file::create(&self.path, text.as_bytes())?;
         *approved = next;
@@ -141,11 +152,15 @@ fn load(folder: &Path) -> Vec<Approval> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{
+        path::{Path, PathBuf},
+        sync::Arc,
+    };
 
     use openclaw_wire::egress::{Approval, Standing};
 
     use super::Store;
+    use crate::revoked::Revoked;
 
     fn approval(skill: &str, digit: &str) -> Approval {
         let host = serde_json::json!({ "host": "api.example.com" });
@@ -156,10 +171,31 @@ mod tests {
         }
     }
 
+    fn store(folder: &Path, bundled: &[PathBuf]) -> anyhow::Result<Store> {
+        Store::open(folder, Path::new("approved"), bundled, Arc::new(Revoked::open(folder).expect("opens")))
+    }
+
+    /// Incident 44: the approvals of before, put back, approve nothing that was revoked since.
+    #[test]
+    fn a_restored_file_brings_no_approval_back() {
+        let dir = tempfile::tempdir().expect("dir");
+        let open = || store(dir.path(), &[]).expect("opens");
+        let (file, skill) = (dir.path().join("approved/approved.toml"), "weather".parse().expect("id"));
+        open().approve(approval("weather", "a")).expect("approves");
+        let backup = std::fs::read(&file).expect("the file");
+        assert!(open().hosts(&skill, &"a".repeat(64)).is_some());
+        assert!(open().revoke(&skill).expect("revokes"));
+        std::fs::write(&file, &backup).expect("restored");
+        assert!(open().hosts(&skill, &"a".repeat(64)).is_none());
+        assert_eq!(open().all().standing(&skill), Standing::Revoked);
+        open().approve(approval("weather", "a")).expect("approves");
+        assert!(open().hosts(&skill, &"a".repeat(64)).is_some(), "the operator alone brings it back");
+    }
+
     #[test]
     fn one_state_of_a_skill_is_approved_and_survives_a_restart() {
         let dir = tempfile::tempdir().expect("dir");
-        let open = || Store::open(dir.path(), Path::new("approved"), &[]).expect("opens");
+        let open = || store(dir.path(), &[]).expect("opens");
         let (store, skill) = (open(), "weather".parse().expect("id"));
         assert!(store.hosts(&skill, &"a".repeat(64)).is_none());
         store.approve(approval("weather", "a")).expect("approves");
@@ -171,6 +207,7 @@ mod tests {
         assert!(store.hosts(&skill, &"a".repeat(64)).is_none(), "the newer approval counts alone");
         assert!(open().revoke(&skill).expect("revokes"));
         assert!(!open().revoke(&skill).expect("nothing"), "twice");
+        assert_eq!(open().all().standing(&skill), Standing::Revoked);
         assert_eq!(open().all().operator, []);
         for bad in ["", "A", "g", "zz"] {
             assert!(store.approve(approval("weather", bad)).is_err(), "{bad}");
@@ -185,8 +222,7 @@ mod tests {
         let manifest = "program = \"x\"\n[permissions]\nhosts = [{ host = \"api.example.com\" }]\n[[tool]]\nname = \"t\"\n\
             description = \"d\"\neffect = \"fetch\"\narguments = { type = \"object\" }\n";
         std::fs::write(skills.join("weather/skill.toml"), manifest).expect("manifest");
-        let open =
-            || Store::open(dir.path(), Path::new("approved"), std::slice::from_ref(&skills)).expect("opens");
+        let open = || store(dir.path(), std::slice::from_ref(&skills)).expect("opens");
         let store = open();
         let bundled = store.all().bundled.pop().expect("loaded");
         assert!(store.hosts(&bundled.skill, &bundled.digest).is_some());
@@ -204,7 +240,7 @@ mod tests {
     #[test]
     fn a_broken_or_exposed_file_stops_the_start() {
         let dir = tempfile::tempdir().expect("dir");
-        let open = || Store::open(dir.path(), Path::new("approved"), &[]).map(drop);
+        let open = || store(dir.path(), &[]).map(drop);
         open().expect("empty");
         let file = dir.path().join("approved/approved.toml");
         std::fs::write(&file, "[[approved]]\nskill = 1").expect("write");

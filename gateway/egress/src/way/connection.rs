@@ -32,7 +32,7 @@ use super::{
     Ways, authority::Authority, body::Returning, call::Call, denial::Why, judge, out::Failed, place::Place,
     tunnel,
 };
-use crate::lease::Leased;
+use crate::{dial::Timed, lease::Leased, spend::Metered};
 
 /// Largest head of a request, in bytes.
 const BUFFER: usize = 64 << 10;
@@ -44,7 +44,7 @@ const TLS: u8 = 22;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The body of an answer to a jail.
-pub type Answer = Either<Full<Bytes>, Returning<Leased<reqwest::Body>>>;
+pub type Answer = Either<Full<Bytes>, Returning<Leased<Metered<Timed>>>>;
 
 /// What all requests of a connection share.
 #[derive(Clone)]

@@ -4,9 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -15,7 +13,6 @@ use openclaw_wire::{
     config::Config,
     egress::{Refusal, RefusalKind},
 };
-use reqwest::{Body, Client, Request};
 use rustls::{
     ClientConfig,
     pki_types::{CertificateDer, pem::PemObject},
@@ -26,13 +23,12 @@ use url::Url;
 use super::{body::Stopped, denial::Why, place::Place};
 use crate::{
     address::{AddressError, Reach},
-    dial::{self, Outside, Way},
+    breaker::Breakers,
+    dial::{Client, Outside, Request, Timed, Way},
     live::Live,
     table,
 };
 
-/// Name and TCP of a tunnel together.
-const CONNECT: Duration = Duration::from_secs(10);
 /// Largest file of certificates.
 const LARGEST: u64 = 1 << 20;
 
@@ -65,6 +61,8 @@ impl Endpoints {
 pub struct Out {
     endpoints: Endpoints,
     outside: Arc<Outside>,
+    /// Of the hosts of skills, apart from those of the routes: no skill's hosts can crowd those out.
+    breakers: Breakers,
     clients: Mutex<(u64, Arc<Clients>)>,
 }
 
@@ -94,7 +92,7 @@ pub enum Failed {
 impl Out {
     /// To the public, and to these.
     pub fn new(endpoints: Endpoints, outside: Arc<Outside>) -> Self {
-        Self { endpoints, outside, clients: Mutex::default() }
+        Self { endpoints, outside, breakers: Breakers::default(), clients: Mutex::default() }
     }
 
     /// Whether there is such a place at all; who may go there is another question.
@@ -158,51 +156,19 @@ impl Out {
         let url = Url::parse(&origin).ok();
         let port =
             url.as_ref().and_then(Url::port_or_known_default).ok_or_else(|| unreachable("no port".into()))?;
-        let connect = async {
-            let refused = |error: AddressError| match error {
-                AddressError::Refused { .. } => Failed::Denied(Why::Address(error.to_string())),
-                AddressError::Lookup { .. } => unreachable(error.to_string()),
-            };
-            let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
-            let found = match url.as_ref().and_then(Url::host) {
-                Some(url::Host::Ipv4(address)) => vec![address.into()],
-                Some(url::Host::Ipv6(address)) => vec![address.into()],
-                _ => self.outside.addresses(host).await.map_err(refused)?,
-            };
-            let mut last = io::Error::from(io::ErrorKind::NotFound);
-            for address in reach.pick(host, found).map_err(refused)? {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "egress speaks to others; the address was judged"
-                )]
-                let tried = TcpStream::connect(SocketAddr::new(address, port)).await;
-                match tried {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
-            }
-            Err(unreachable(last.to_string()))
-        };
-        tokio::time::timeout(CONNECT, connect)
-            .await
-            .unwrap_or_else(|_| Err(unreachable("it took too long".into())))
+        let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+        self.outside.open(reach, host, port).await.map_err(|fault| match fault.downcast_ref() {
+            Some(error @ AddressError::Refused { .. }) => Failed::Denied(Why::Address(error.to_string())),
+            _ => unreachable(fault.to_string()),
+        })
     }
-}
 
-impl Target {
-    /// Sends a request there.
-    pub async fn send(&self, request: Request) -> Result<Response<Body>, Failed> {
-        let host = request.url().host_str().unwrap_or_default().to_owned();
-        self.client.execute(request).await.map(Response::from).map_err(|error| {
-            let error = error.without_url();
-            let mut innermost: &dyn std::error::Error = &error;
-            while let Some(source) = innermost.source() {
-                if let Some(Stopped(denial)) = source.downcast_ref() {
-                    return Failed::Stopped(denial.clone());
-                }
-                innermost = source;
-            }
-            far(dial::failed(&host, error))
+    /// Sends a request to a place.
+    pub async fn send(&self, target: &Target, request: Request) -> Result<Response<Timed>, Failed> {
+        let sent = self.outside.send(&target.client, &self.breakers, request).await;
+        sent.map_err(|failure| match failure.cause() {
+            Some(Stopped(denial)) => Failed::Stopped(denial.clone()),
+            None => far(failure.told()),
         })
     }
 }

@@ -24,10 +24,11 @@ use super::{
     place::Place,
 };
 use crate::{
+    dial::{self, Body, Timed},
     lease::Leased,
     live::Live,
     refuse::refusal,
-    spend::{Asked, Reservation},
+    spend::{Asked, Metered, Toll},
 };
 
 /// Requests up to this length are read whole, so that they leave in one piece.
@@ -58,7 +59,7 @@ impl Ways {
         call: &Arc<Call>,
         place: &Place,
         request: Request<Incoming>,
-    ) -> Result<Response<Returning<Leased<reqwest::Body>>>, Failed> {
+    ) -> Result<Response<Returning<Leased<Metered<Timed>>>>, Failed> {
         let grants = judge::host(call, place).map_err(Failed::Denied)?;
         // What began with one state of the keys ends with it.
         let live = self.exchange.current.get();
@@ -87,28 +88,37 @@ impl Ways {
         }
         add_key(&live, place, grant, &mut url, &mut headers)?;
 
-        let mut out = reqwest::Request::new(head.method, url);
-        *out.headers_mut() = headers;
+        let mut out = dial::Request::new(head.method, url);
+        out.headers = headers;
         let length = body.size_hint().exact();
-        let path = out.url().path().to_owned();
+        let path = out.url.path().to_owned();
         let body = Outgoing::new(super::connection::boxed(body), masks.clone(), call.clone(), place.clone());
-        *out.body_mut() = match length {
-            Some(0) => None,
-            Some(length) if length <= SMALL => Some(whole(body).await?.into()),
-            _ => Some(reqwest::Body::wrap(body)),
+        out.body = match length {
+            Some(0) => Body::default(),
+            Some(length) if length <= SMALL => whole(body).await?.into(),
+            _ => Body::pieces(body),
         };
         // A body of unknown length can be as long as the call may still send.
-        let cost = self.admit(call, place, grant, &path, length.unwrap_or(SENT)).await?;
-        let sent = target.send(out).await;
-        if let Some(cost) = cost {
-            // What may have been acted on counts, even without an answer; what the far end refused does not.
-            match &sent {
-                Ok(answer) => cost.settle_call(answer.status().as_u16() < 400),
-                Err(Failed::Far(refusal)) if refusal.kind == RefusalKind::NoAnswer => drop(cost),
-                Err(_) => cost.settle_call(false),
+        let toll = self.admit(call, place, grant, &path, length.unwrap_or(SENT)).await?;
+        let (mut head, body) = match (self.out.send(&target, out).await, toll) {
+            (Ok(answer), None) => {
+                let (head, body) = answer.into_parts();
+                (head, Metered::free(body))
             }
-        }
-        let (mut head, body) = sent?.into_parts();
+            (Ok(answer), Some(toll)) => {
+                let (head, body) = answer.into_parts();
+                let body = Metered::toll(body, toll, head.status);
+                (head, body)
+            }
+            (Err(failed), toll) => {
+                // What may have been acted on counts, even without an answer.
+                let acted = matches!(&failed, Failed::Far(refusal) if refusal.kind == RefusalKind::NoAnswer);
+                if let Some(toll) = toll.filter(|_| !acted) {
+                    toll.failed();
+                }
+                return Err(failed);
+            }
+        };
         if !plain(&head.headers) {
             return Err(Failed::Far(refusal(
                 RefusalKind::NoAnswer,
@@ -147,7 +157,7 @@ impl Ways {
         grant: &HostGrant,
         path: &str,
         sent: u64,
-    ) -> Result<Option<Reservation>, Failed> {
+    ) -> Result<Option<Toll>, Failed> {
         let asked = Asked {
             key: grant.secret.as_ref().map_or("", |(name, _)| name.as_str()),
             chat: &call.chat,

@@ -5,6 +5,7 @@ mod rotate;
 mod secret;
 mod secrets;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Response, header};
 use http_body_util::{BodyExt, Limited};
 use openclaw_wire::{
@@ -17,6 +18,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::{
+    dial::Request,
     live::Live,
     proxy::{Answer, Egress},
     refuse::refusal,
@@ -169,9 +171,9 @@ impl Egress {
         arguments: &serde_json::Value,
     ) -> Result<Said, Refusal> {
         let call = row.call.as_ref().map_err(Clone::clone)?;
-        let mut request = reqwest::Request::new(Method::POST, call.method(method));
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *request.body_mut() = Some(arguments.to_string().into());
+        let mut request = Request::new(Method::POST, call.method(method));
+        request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request.body = Bytes::from(arguments.to_string()).into();
         call.credentials.iter().for_each(|credential| credential.used.mark());
         let far = live.clients.send(&call.way, request).await?;
         let status = far.status();

@@ -7,13 +7,13 @@ use std::{
     fs,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use openclaw_wire::{egress::Previous, id::BotName};
 
 use super::WebhookSecret;
-use crate::{live::now, private_file};
+use crate::{live::now, private_file, revoked::Revoked};
 
 /// The longest time for which the secret before is right, in seconds.
 pub const BOTH: u64 = 600;
@@ -21,6 +21,7 @@ pub const BOTH: u64 = 600;
 /// Of all bots.
 pub struct Webhooks {
     folder: PathBuf,
+    revoked: Arc<Revoked>,
     bots: Mutex<HashMap<BotName, State>>,
 }
 
@@ -28,6 +29,8 @@ struct State {
     newest: WebhookSecret,
     /// Digest of the one before.
     previous: Option<String>,
+    /// The one before, until it is known that Telegram does not use it any more.
+    before: Option<WebhookSecret>,
     /// Until when that one is right, in seconds since 1970-01-01 UTC; none before Telegram uses the newest.
     until: Option<u64>,
     /// It is not known whether Telegram uses the newest.
@@ -36,8 +39,21 @@ struct State {
 
 impl Webhooks {
     /// The files in `folder`.
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder, bots: Mutex::default() }
+    pub fn new(folder: PathBuf, revoked: Arc<Revoked>) -> Self {
+        Self { folder, revoked, bots: Mutex::default() }
+    }
+
+    /// What a file holds, unless that was exchanged before: then somebody put an old file there.
+    fn read(&self, path: &Path) -> anyhow::Result<Option<WebhookSecret>> {
+        let secret = WebhookSecret::read(path)?;
+        if secret.as_ref().is_some_and(|secret| self.revoked.has(secret.secret())) {
+            tracing::warn!(
+                "{}: this webhook secret was exchanged and is not used again; `openclaw webhook set` registers another",
+                path.display()
+            );
+            return Ok(None);
+        }
+        Ok(secret)
     }
 
     /// A bot's newest secret; the first one is made.
@@ -47,18 +63,19 @@ impl Webhooks {
             return Ok(state.newest.clone());
         }
         let (settled, next) = (self.path(bot, ""), self.path(bot, ".next"));
-        let old = WebhookSecret::read(&settled)?;
-        let state = match (WebhookSecret::read(&next)?, old) {
-            (Some(newest), old) => {
-                let previous = old.map(|secret| secret.digest());
-                State { newest, previous, until: None, pending: true }
+        let old = self.read(&settled)?;
+        let state = match (self.read(&next)?, old) {
+            (Some(newest), before) => {
+                let previous = before.as_ref().map(WebhookSecret::digest);
+                State { newest, previous, before, until: None, pending: true }
             }
             (None, Some(newest)) => {
                 let (previous, until) = self.read_previous(bot)?.unzip();
-                State { newest, previous, until, pending: false }
+                State { newest, previous, before: None, until, pending: false }
             }
             (None, None) => {
-                State { newest: WebhookSecret::make(&settled)?, previous: None, until: None, pending: false }
+                let newest = WebhookSecret::make(&settled)?;
+                State { newest, previous: None, before: None, until: None, pending: false }
             }
         };
         let newest = state.newest.clone();
@@ -86,7 +103,8 @@ impl Webhooks {
         let next = self.path(bot, ".next");
         let newest = WebhookSecret::make(&next)?;
         let previous = (!at_once).then(|| before.digest());
-        self.lock().insert(bot.clone(), State { newest, previous, until: None, pending: true });
+        let before = Some(before);
+        self.lock().insert(bot.clone(), State { newest, previous, before, until: None, pending: true });
         Ok(())
     }
 
@@ -109,6 +127,9 @@ impl Webhooks {
             None => remove(&self.path(bot, ".previous"))?,
         }
         fs::rename(self.path(bot, ".next"), self.path(bot, ""))?;
+        if let Some(before) = state.before.take() {
+            self.revoked.add(before.secret())?;
+        }
         state.pending = false;
         state.until = Some(until);
         Ok(())
@@ -157,21 +178,41 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
     use openclaw_wire::id::BotName;
 
     use super::{BOTH, Webhooks};
-    use crate::live::now;
+    use crate::{live::now, revoked::Revoked};
 
     fn bot() -> BotName {
         "main".parse().expect("name")
     }
 
+    fn webhooks(folder: &Path) -> Webhooks {
+        Webhooks::new(folder.into(), Arc::new(Revoked::open(folder).expect("opens")))
+    }
+
+    /// Incident 44: an old file in the place of a newer one brings its secret not back.
+    #[test]
+    fn a_restored_file_brings_no_old_secret_back() {
+        let dir = tempfile::tempdir().expect("dir");
+        let file = dir.path().join("webhook-main");
+        let first = webhooks(dir.path()).newest(&bot()).expect("there").digest();
+        let backup = std::fs::read(&file).expect("the file");
+        let exchanging = webhooks(dir.path());
+        exchanging.begin(&bot(), false).expect("begins");
+        exchanging.registered(&bot()).expect("written");
+        std::fs::write(&file, backup).expect("restored");
+        let now = webhooks(dir.path()).newest(&bot()).expect("there").digest();
+        assert_ne!(now, first);
+        assert_eq!(webhooks(dir.path()).newest(&bot()).expect("there").digest(), now, "it was made once");
+    }
+
     #[test]
     fn a_secret_is_made_once_and_private() {
         let dir = tempfile::tempdir().expect("dir");
-        let of = |bot: &BotName| Webhooks::new(dir.path().into()).newest(bot).expect("there");
+        let of = |bot: &BotName| webhooks(dir.path()).newest(bot).expect("there");
         let first = of(&bot());
         assert_eq!(first.digest(), of(&bot()).digest());
         assert_eq!(first.secret().expose().len(), 43);
@@ -187,7 +228,7 @@ mod tests {
     fn the_secret_before_is_right_for_a_while_and_never_again() {
         let dir = tempfile::tempdir().expect("dir");
         let start = || {
-            let webhooks = Webhooks::new(dir.path().into());
+            let webhooks = webhooks(dir.path());
             let digest = webhooks.newest(&bot()).expect("there").digest();
             (webhooks, digest)
         };
@@ -226,7 +267,7 @@ mod tests {
         for (until, right) in [(now() - 1, false), (now() + 100, true), (now() + 10 * BOTH, false)] {
             std::fs::write(&path, format!("{} {until}\n", "a".repeat(64))).expect("write");
             crate::private_file::tests::chmod(&path, 0o600);
-            let webhooks = Webhooks::new(dir.path().into());
+            let webhooks = webhooks(dir.path());
             webhooks.newest(&bot()).expect("there");
             assert_eq!(webhooks.previous(&bot()).is_some(), right, "{until}");
         }
@@ -235,7 +276,7 @@ mod tests {
     #[test]
     fn giving_up_and_at_once() {
         let dir = tempfile::tempdir().expect("dir");
-        let webhooks = Webhooks::new(dir.path().into());
+        let webhooks = webhooks(dir.path());
         let first = webhooks.newest(&bot()).expect("there").digest();
         webhooks.begin(&bot(), false).expect("begins");
         webhooks.give_up(&bot()).expect("as it was");

@@ -13,8 +13,14 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, GeneralSubtree, IsCa, KeyPair, NameConstraints,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    GeneralSubtree, IsCa, KeyIdMethod, KeyPair, NameConstraints, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
@@ -22,6 +28,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
     server::Acceptor,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// The authority, and its certificate in a file.
 pub struct Authority {
@@ -51,6 +58,10 @@ impl Authority {
 
     fn limited(name_constraints: Option<NameConstraints>) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        // A list of revoked certificates goes with the name of its authority.
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let name = format!("authority {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.name_constraints = name_constraints;
         let issuer =
@@ -69,6 +80,31 @@ impl Authority {
     /// The line of configuration that trusts it.
     pub fn trusted(&self) -> String {
         format!("[network]\nextra_roots = \"{}\"\n", self.file().display())
+    }
+
+    /// Writes the list of what this authority has revoked, by serial number, good until the end of that year; gives the line
+    /// of configuration, for section `[network]`.
+    pub fn revokes(&self, numbers: &[u64], until: i32) -> String {
+        let revoked = |number: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*number),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(until, 12, 31),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: numbers.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect("a list");
+        let file = self.folder.path().join("revoked.pem");
+        let text = STANDARD.encode(list.der());
+        std::fs::write(&file, format!("-----BEGIN X509 CRL-----\n{text}\n-----END X509 CRL-----\n"))
+            .expect("the file");
+        format!("revoked = \"{}\"\n", file.display())
     }
 
     /// A server whose certificate is for these names and as `change` makes it.
@@ -92,6 +128,66 @@ impl Authority {
     }
 }
 
+/// A server that speaks HTTP/2 and counts connections and requests.
+pub struct Modern {
+    pub port: u16,
+    counts: Arc<[AtomicUsize; 2]>,
+}
+
+impl Authority {
+    /// One for `localhost`, that answers "first" at once, and all others when so many are there.
+    pub fn modern(&self, together: usize) -> Modern {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(["localhost".to_owned()]).expect("names");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").der().clone();
+        let acceptor = TlsAcceptor::from(config(certificate, &key, &["h2"]));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("set");
+        let port = listener.local_addr().expect("address").port();
+        let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let counted = counts.clone();
+        thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener).expect("registers");
+                let all_there = Arc::new(tokio::sync::Barrier::new(together));
+                loop {
+                    let (tcp, _) = listener.accept().await.expect("tcp");
+                    counted[0].fetch_add(1, Ordering::Relaxed);
+                    let (acceptor, counted, all_there) =
+                        (acceptor.clone(), counted.clone(), all_there.clone());
+                    tokio::spawn(async move {
+                        let tls = acceptor.accept(tcp).await.expect("a handshake");
+                        let service = service_fn(move |request: Request<Incoming>| {
+                            let (counted, all_there) = (counted.clone(), all_there.clone());
+                            async move {
+                                assert_eq!(request.version(), http::Version::HTTP_2);
+                                counted[1].fetch_add(1, Ordering::Relaxed);
+                                let whole = request.into_body().collect().await?.to_bytes();
+                                if whole != "first" {
+                                    all_there.wait().await;
+                                }
+                                Ok::<_, hyper::Error>(Response::new(Full::new(whole)))
+                            }
+                        });
+                        let server = http2::Builder::new(TokioExecutor::new());
+                        let _ended = server.serve_connection(TokioIo::new(tls), service).await;
+                    });
+                }
+            });
+        });
+        Modern { port, counts }
+    }
+}
+
+impl Modern {
+    /// Connections and requests.
+    pub fn counts(&self) -> [usize; 2] {
+        [0, 1].map(|at: usize| self.counts[at].load(Ordering::Relaxed))
+    }
+}
+
 /// A server with a certificate that it signed itself.
 pub fn self_signed(name: &str) -> Server {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
@@ -102,7 +198,7 @@ fn pem(der: &[u8]) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
 }
 
-fn serve(certificate: CertificateDer<'static>, key: &KeyPair, protocols: &[&str]) -> Server {
+fn config(certificate: CertificateDer<'static>, key: &KeyPair, protocols: &[&str]) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let mut config = ServerConfig::builder_with_provider(default_provider().into())
         .with_safe_default_protocol_versions()
@@ -111,7 +207,11 @@ fn serve(certificate: CertificateDer<'static>, key: &KeyPair, protocols: &[&str]
         .with_single_cert(vec![certificate], key)
         .expect("a server");
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let config = Arc::new(config);
+    Arc::new(config)
+}
+
+fn serve(certificate: CertificateDer<'static>, key: &KeyPair, protocols: &[&str]) -> Server {
+    let config = config(certificate, key, protocols);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("address").port();
     let (requests, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));

@@ -184,6 +184,39 @@ fn a_key_is_added_and_retired() {
     until(&egress, "out of use", |list| list.retired.iter().all(|retired| retired.safe_to_revoke));
 }
 
+/// Incident 44: a retired key is out of use on connections that stand, after a restart, and when the key file of before is put
+/// back. The operator's own order brings it back, and nothing else.
+#[test]
+fn a_retired_key_stays_retired() {
+    let provider = Provider::start(&[KEY]);
+    let egress = Setup::model(&provider.far.url()).start();
+    let backup = fs::read(egress.setup().key_file()).expect("the key file");
+    let mut session = egress.open();
+    let path = "/r/model/m/v1/messages";
+    assert_eq!(session.call("POST", path, &[], b"{}").status, 200);
+    changed(&egress, "/keys/MODEL_KEY/retire", "");
+    session.call("POST", path, &[], b"{}").refused(RefusalKind::NoKey);
+
+    let restore = |file: &std::path::Path| {
+        fs::write(file, &backup).expect("restored");
+        chmod(file, 0o600);
+    };
+    restore(&egress.setup().key_file());
+    let retired =
+        |list: &KeyList| list.problem.as_ref().is_some_and(|said| said.contains("MODEL_KEY was retired"));
+    until(&egress, "noticed", retired);
+    egress.ask("{}").refused(RefusalKind::NoKey);
+    let (setup, said) = egress.stop().start_refused();
+    assert!(said.contains("MODEL_KEY was retired") && said.contains("openclaw keys add MODEL_KEY"), "{said}");
+    assert_eq!(provider.keys(), [KEY], "it was used once");
+
+    let egress = setup.keys("").start();
+    egress.ask("{}").refused(RefusalKind::NoKey);
+    changed(&egress, "/keys/MODEL_KEY/add", KEY);
+    assert_eq!(egress.ask("{}").status, 200);
+    assert_eq!(egress.stop().start().ask("{}").status, 200);
+}
+
 #[test]
 fn an_edit_of_the_key_file_is_noticed() {
     let provider = Provider::start(&[KEY, NEW]);

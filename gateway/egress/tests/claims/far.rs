@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex},
     thread,
 };
@@ -59,7 +59,15 @@ impl Seen {
 impl Far {
     /// Answers each request by writing to the connection.
     pub fn start(answer: impl Fn(&Seen, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::start_at(([127, 0, 0, 1], 0).into(), answer)
+    }
+
+    /// The same at this address; port 0 is any.
+    pub fn start_at(
+        address: SocketAddr,
+        answer: impl Fn(&Seen, &mut TcpStream) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("a port");
         let port = listener.local_addr().expect("address").port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (kept, answer) = (seen.clone(), Arc::new(answer));

@@ -35,8 +35,30 @@ fn a_linked_key_file_is_refused() {
     let elsewhere = setup.state().join("elsewhere");
     std::fs::rename(setup.key_file(), &elsewhere).expect("rename");
     symlink(&elsewhere, setup.key_file()).expect("symlink");
-    let (_, said) = setup.start_refused();
-    assert!(said.contains("is a symbolic link"), "{said}");
+    let (setup, said) = setup.start_refused();
+    let mend = format!("put the file itself there instead of a link: rm {}", setup.key_file().display());
+    assert!(said.contains("is a symbolic link") && said.contains(&mend), "{said}");
+    // The mend mends.
+    std::fs::remove_file(setup.key_file()).expect("rm");
+    std::fs::rename(elsewhere, setup.key_file()).expect("the file itself");
+    assert_eq!(setup.start().status().models.len(), 1);
+}
+
+#[test]
+#[ignore = "needs root: it gives files to another user"]
+fn another_users_key_file_is_refused() {
+    assert!(rustix::process::geteuid().is_root(), "this test gives files away: run it as root");
+    for of in ["egress/.env", "egress"] {
+        let setup = setup();
+        let file = setup.state().join(of);
+        std::os::unix::fs::chown(&file, Some(65_534), None).expect("chown");
+        let (setup, said) = setup.start_refused();
+        assert!(said.contains("belongs to user 65534, not to user 0"), "{said}");
+        assert!(said.contains(&format!("mend: chown 0 {}", file.display())), "{said}");
+        // The mend mends.
+        std::os::unix::fs::chown(&file, Some(0), None).expect("chown");
+        assert_eq!(setup.start().status().models.len(), 1);
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod goes_by_the_exit;
 mod streams;
 mod masks_echoed_keys;
 mod bounds;
+mod survives_bad_networks;
 mod keeps_its_keys_private;
 mod exchanges_keys;
 mod shows_no_key_when_things_fail;

@@ -35,6 +35,7 @@ pub struct Setup {
     config: String,
     environment: String,
     variables: Vec<(String, String)>,
+    hosts: Option<String>,
 }
 
 /// A program that runs on a state folder.
@@ -53,6 +54,7 @@ impl Setup {
             config: "[log]\nlevel = \"debug\"\n".into(),
             environment: String::new(),
             variables: Vec::new(),
+            hosts: None,
         };
         fs::create_dir(setup.state().join("egress")).expect("egress's folder");
         chmod(&setup.state().join("egress"), 0o700);
@@ -113,6 +115,12 @@ impl Setup {
         self
     }
 
+    /// What the program finds in the place of `/etc/hosts`. Needs root: it gets a mount namespace of its own.
+    pub fn hosts(mut self, text: &str) -> Self {
+        self.hosts = Some(text.to_owned());
+        self
+    }
+
     pub fn state(&self) -> &Path {
         self.dir.path()
     }
@@ -147,7 +155,18 @@ impl Setup {
         keys.write_all(self.environment.as_bytes()).expect("keys");
         drop(keys);
         let log = File::options().create(true).append(true).open(self.state().join("log")).expect("the log");
-        let mut start = Start::new(env!("CARGO_BIN_EXE_openclaw-egress"));
+        let program = env!("CARGO_BIN_EXE_openclaw-egress");
+        let mut start = match &self.hosts {
+            None => Start::new(program),
+            Some(hosts) => {
+                let file = self.state().join("hosts");
+                fs::write(&file, hosts).expect("hosts");
+                let within = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+                let start =
+                    Start::new("/usr/bin/unshare").arg("--mount").arg("/bin/sh").arg("-c").arg(within);
+                start.arg(file).arg(program)
+            }
+        };
         for (name, value) in &self.variables {
             start = start.env(name, value);
         }

@@ -2,7 +2,7 @@
 //! is trusted; also where the operator vouches for the address. Each test first shows the same server with a sound one.
 
 use openclaw_wire::egress::RefusalKind;
-use rcgen::{CertificateParams, date_time_ymd};
+use rcgen::{CertificateParams, SerialNumber, date_time_ymd};
 
 use crate::{
     authority::{self, Authority, Server},
@@ -71,6 +71,38 @@ fn an_authority_that_may_not_sign_for_the_name_is_refused() {
     let other = authority.server(&["127.0.0.1"], sound);
     let by_address = Setup::model(&format!("https://127.0.0.1:{}", other.port)).config(&authority.trusted());
     assert_eq!(by_address.start().ask("{}").status, 200, "for anything else it may");
+}
+
+/// The authority took it back, and the operator has the authority's list. Other certificates of it stay good, and those of an
+/// authority without a list too.
+#[test]
+fn a_revoked_certificate_is_refused() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let numbered = |number: u64| {
+        authority.server(&["localhost"], |params| params.serial_number = Some(SerialNumber::from(number)))
+    };
+    let (taken_back, good) = (numbered(7), numbered(8));
+    assert_eq!(setup(&authority, &taken_back).start().ask("{}").status, 200, "nobody knows of it");
+    let with = |list: &str, server: &Server| setup(&authority, server).config(list).start().ask("{}");
+    let list = authority.revokes(&[7], 2999);
+    let refusal = with(&list, &taken_back).refused(RefusalKind::Unreachable);
+    assert!(refusal.message.contains("certificate: Revoked"), "{refusal:?}");
+    assert_eq!(taken_back.requests(), 1, "no byte of a second request was sent");
+    assert_eq!(with(&list, &good).status, 200);
+    assert_eq!(with(&other.revokes(&[7, 8], 2999), &taken_back).status, 200, "others have no say in it");
+    // A list that is past its date says nothing of what was revoked since.
+    let refusal = with(&authority.revokes(&[], 2021), &good).refused(RefusalKind::Unreachable);
+    assert!(refusal.message.contains("expired"), "{refusal:?}");
+    assert_eq!(good.requests(), 1);
+}
+
+#[test]
+fn a_list_that_can_not_be_read_stops_the_start() {
+    let authority = Authority::new();
+    let list = authority.revokes(&[7], 2999);
+    std::fs::write(authority.file().with_file_name("revoked.pem"), "nonsense").expect("write");
+    let (_, said) = Setup::new().config(&authority.trusted()).config(&list).start_refused();
+    assert!(said.contains("revoked.pem") && said.contains("openssl crl"), "{said}");
 }
 
 #[test]

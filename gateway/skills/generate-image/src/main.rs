@@ -20,7 +20,7 @@ const PICTURES: &str = "/files/pictures";
 /// Longest answer, in bytes: a picture in base64.
 const MOST: usize = 48 << 20;
 /// The model at OpenAI; other servers have their own and take the name for it.
-const MODEL: &str = "gpt-image-1";
+const MODEL: &str = "gpt-image-2";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -18,7 +18,7 @@ const LARGEST: u64 = 25 << 20;
 /// Longest answer, in bytes.
 const MOST: usize = 1 << 20;
 /// The model at OpenAI; other servers have their own and take the name for it.
-const MODEL: &str = "whisper-1";
+const MODEL: &str = "gpt-transcribe";
 /// What the service takes, by the end of the file's name.
 const KINDS: [(&str, &str); 8] = [
     ("ogg", "audio/ogg"),

@@ -87,11 +87,13 @@ impl Config {
                 "set level = \"info\", or profile = \"development\" with keys of its own",
             );
         }
-        if let Some(path) = self.network.extra_roots.iter().find(|path| !path.is_absolute()) {
-            return err(
-                format!("[network] extra_roots {path:?} is not an absolute path"),
-                "write the whole path, beginning with `/`",
-            );
+        for (name, path) in [("extra_roots", &self.network.extra_roots), ("revoked", &self.network.revoked)] {
+            if let Some(path) = path.iter().find(|path| !path.is_absolute()) {
+                return err(
+                    format!("[network] {name} {path:?} is not an absolute path"),
+                    "write the whole path, beginning with `/`",
+                );
+            }
         }
         if let Some(via) = &self.telegram.via {
             exit("telegram: via", via)?;
@@ -229,7 +231,8 @@ mod tests {
             ("[telegram]\nvia = \"socks5://h\"", "socks5://host:port"),
             ("[telegram]\nvia = \"ftp://h:1\"", "socks5://host:port"),
             ("[[model]]\nname = \"m\"\napi = \"openai\"\nmodel = \"x\"\nspare_keys = [\"A\"]", "as `key`"),
-            ("[network]\nextra_roots = \"ca.pem\"", "not an absolute path"),
+            ("[network]\nextra_roots = \"ca.pem\"", "extra_roots \"ca.pem\" is not an absolute path"),
+            ("[network]\nrevoked = \"crl.pem\"", "revoked \"crl.pem\" is not an absolute path"),
             ("[keys]\nfile = \".env\"", "never looked for in a working directory"),
             ("profile = \"production\"\n[log]\nlevel = \"debug\"", "set level = \"info\""),
             ("[skills.runtime.python]\npath = \"python3\"", "not an absolute path"),

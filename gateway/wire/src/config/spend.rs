@@ -99,6 +99,10 @@ pub struct Price {
     /// Without a model: each MiB that the request sends.
     #[serde(default)]
     pub sent_mib: Usd,
+    /// Without a model: each second of sound. Where the answer says how many there were, or how many tokens of `input` and
+    /// `output`, that is what it costs, and `call` and `sent_mib` only bound it.
+    #[serde(default)]
+    pub second: Usd,
     /// Each search that the vendor makes.
     #[serde(default)]
     pub search: Usd,
@@ -196,9 +200,9 @@ pub(super) fn check(spend: &Spend, caps: &[Cap], prices: &[Price]) -> Result<(),
             if price.input.is_none() || price.output.is_none() {
                 return wrong("it has no price", "add input = and output =, in dollars for a million tokens");
             }
-            if price.path.is_some() || price.sent_mib > Usd::ZERO {
+            if price.path.is_some() || price.sent_mib.max(price.second) > Usd::ZERO {
                 return wrong(
-                    "`path` and `sent_mib` are for requests of skills",
+                    "`path`, `sent_mib` and `second` are for requests of skills",
                     "leave `model` or them out",
                 );
             }
@@ -206,8 +210,18 @@ pub(super) fn check(spend: &Spend, caps: &[Cap], prices: &[Price]) -> Result<(),
             if price.call.is_none() {
                 return wrong("it has no price", "add call =, in dollars for each request; 0 if it is free");
             }
-            if price.input.is_some() || price.output.is_some() || price.search > Usd::ZERO {
+            if price.search > Usd::ZERO {
                 return wrong("a request to a host has `call`", "add the model that has the other prices");
+            }
+            if price.input.is_some() != price.output.is_some() {
+                return wrong("it has half a price of tokens", "add both input = and output =, or none");
+            }
+            let reported = price.input.is_some() || price.second > Usd::ZERO;
+            if reported && price.call.unwrap_or_default().max(price.sent_mib) == Usd::ZERO {
+                return wrong(
+                    "nothing bounds what it costs",
+                    "add call = or sent_mib =, the most that a request can cost before its answer says more",
+                );
             }
         }
         if price.from.as_deref().is_some_and(|from| !is_date(from)) {
@@ -262,6 +276,9 @@ mod tests {
             ("[[price]]\nhost = \"h\"", "no price"),
             ("[[price]]\nhost = \"h\"\nsent_mib = 1", "no price"),
             ("[[price]]\nhost = \"h\"\ncall = 0\nsearch = 1", "has `call`"),
+            ("[[price]]\nhost = \"h\"\ncall = 1\ninput = 1", "half a price"),
+            ("[[price]]\nhost = \"h\"\ncall = 0\nsecond = 1", "nothing bounds"),
+            ("[[price]]\nmodel = \"m\"\ninput = 1\noutput = 1\nsecond = 1", "requests of skills"),
             ("[[price]]\nhost = \"h\"\ncall = 1\nimage = 1", "unknown field"),
             ("[[price]]\nhost = \"h\"\ncall = 1\naudio_minute = 1", "unknown field"),
             ("[[price]]\nhost = \"h\"\ncall = 1\npath = \"x\"", "must begin with"),

@@ -10,8 +10,10 @@ mod hook;
 mod program;
 mod report;
 mod spawn;
-mod way;
+mod through;
 mod turns;
+mod upstream;
+mod way;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -51,9 +53,12 @@ struct Arguments {
     /// Cold calls of each kind; the middle counts
     #[arg(long, default_value_t = 300)]
     spawns: usize,
-    /// Requests of a skill
+    /// Requests of a skill, and for a model
     #[arg(long, default_value_t = 2_000)]
     requests: usize,
+    /// Streamed answers of each kind; the middle counts
+    #[arg(long, default_value_t = 3)]
+    streams: usize,
     /// What the model server speaks
     #[arg(long, value_enum, default_value = "anthropic")]
     api: Api,
@@ -84,6 +89,7 @@ enum Part {
     Memory,
     Spawn,
     Way,
+    Through,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -117,6 +123,10 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     if wanted(Part::Way) {
         eprintln!("{} requests of a skill", arguments.requests);
         report.way = Some(way::measure(arguments.requests)?);
+    }
+    if wanted(Part::Through) {
+        eprintln!("{} requests and {} streams through egress", arguments.requests, arguments.streams);
+        report.through = through::measure(arguments.requests, arguments.streams)?;
     }
     if wanted(Part::Start) {
         eprintln!("starting {} times", arguments.starts + 1);

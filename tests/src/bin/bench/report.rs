@@ -6,6 +6,7 @@ use crate::{
     accept::Accepts,
     program::Memory,
     spawn::Spawn,
+    through::Through,
     total,
     turns::{Cost, Delay},
     way::Way,
@@ -28,6 +29,8 @@ pub struct Report {
     pub spawn: Option<Spawn>,
     /// Requests of skills.
     pub way: Option<Way>,
+    /// Requests for a model, by protocol.
+    pub through: Vec<Through>,
     /// Before the first message.
     pub idle: Option<Vec<Memory>>,
     /// After this many messages.
@@ -169,6 +172,24 @@ impl Report {
                 let added = figure - way.direct;
                 let target = if figure == way.brokered { Target::AtMost(1.0) } else { Target::None };
                 row(what, format!("{added:.3} ms"), "0.3 ms".into(), added / 0.3, target);
+            }
+        }
+        for through in &self.through {
+            let protocol = through.protocol;
+            let added = through.whole.through - through.whole.direct;
+            let what = format!("egress adds to a request ({protocol}), p50");
+            row(&what, format!("{added:.3} ms"), "0.3 ms".into(), added / 0.3, Target::AtMost(1.0));
+            let what = format!("CPU time of egress for it ({protocol})");
+            let cpu = through.cpu;
+            row(&what, format!("{cpu:.3} ms"), "0.25 ms".into(), cpu / 0.25, Target::AtMost(1.0));
+            for (pace, pair) in [("one each ms", through.paced), ("without a pause", through.fast)] {
+                row(
+                    &format!("a stream of 2,000 events, {pace} ({protocol})"),
+                    format!("{:.1} ms", pair.through),
+                    format!("{:.1} ms (the server itself)", pair.direct),
+                    pair.through / pair.direct,
+                    Target::AtMost(1.03),
+                );
             }
         }
         let mib = |kib: u64| kib as f64 / 1024.0;
