@@ -1,7 +1,13 @@
 //! The skills that come along, each in its jail and through the real egress. Their far ends are stand-ins that answer as the
 //! services' own documentation says.
 
-use openclaw_tests::broker::{Broker, Far, Seen, Setup};
+use std::{fs::File, io::Write};
+
+use openclaw_tests::{
+    broker::{Broker, Far, Seen, Setup},
+    vendors,
+};
+use openclaw_wire::runner::{Answer, Outcome};
 use serde_json::{Value, json};
 
 const KEY: &str = "test-key-not-real-0123456789";
@@ -39,39 +45,18 @@ fn notes_are_kept() {
     assert!(!folder.join("Shopping.md").exists());
 }
 
-/// Answers as open-meteo.com/en/docs and openweathermap.org/current show them.
+/// Open-Meteo and OpenWeatherMap.
 fn weather(seen: &Seen) -> (String, String, Vec<u8>) {
     let path = path(seen);
-    let sky = json!([{ "id": 500, "main": "Rain", "description": "light rain", "icon": "10d" }]);
-    let main = json!({ "temp": 11.5, "feels_like": 10.2, "temp_min": 10.0, "temp_max": 12.0, "pressure": 1012, "humidity": 81 });
     if path.starts_with("/v1/search") {
-        assert!(path.contains("name=Paris") && path.contains("format=json"), "{path}");
-        let place = |country: &str, code: &str, latitude: f64| {
-            json!({ "id": 1, "name": "Paris", "latitude": latitude, "longitude": 2.35, "elevation": 42.0,
-                "country_code": code, "timezone": "Europe/Paris", "country": country, "admin1": "Somewhere" })
-        };
-        good(
-            &json!({ "results": [place("France", "FR", 48.85), place("United States", "US", 33.66)], "generationtime_ms": 0.6 }),
-        )
+        assert!(path.contains("name=Paris"), "{path}");
+        good(&vendors::meteo_places())
     } else if path.starts_with("/v1/forecast") {
-        let days = ["2026-11-22", "2026-11-23"];
-        good(&json!({ "latitude": 33.66, "longitude": 2.35, "timezone": "America/Chicago",
-            "current_units": { "time": "iso8601", "temperature_2m": "°C" },
-            "current": { "time": "2026-11-22T15:00", "interval": 900, "temperature_2m": 11.5, "apparent_temperature": 10.2,
-                "relative_humidity_2m": 81, "weather_code": 61, "wind_speed_10m": 14.4 },
-            "daily": { "time": days, "weather_code": [61, Value::Null], "temperature_2m_max": [12.0, 13.5],
-                "temperature_2m_min": [7.0, 6.5], "precipitation_sum": [1.2, 0.0] } }))
+        good(&vendors::meteo_forecast())
     } else if path.starts_with("/data/2.5/weather") {
-        good(
-            &json!({ "coord": { "lon": -0.13, "lat": 51.51 }, "weather": sky, "base": "stations", "main": main,
-            "wind": { "speed": 4.0, "deg": 80 }, "dt": 1, "sys": { "country": "GB" }, "name": "London", "cod": 200 }),
-        )
+        good(&vendors::openweather_now())
     } else if path.starts_with("/data/2.5/forecast") {
-        let step = |time: &str| json!({ "dt": 1, "main": main, "weather": sky, "dt_txt": time });
-        good(
-            &json!({ "cod": "200", "cnt": 2, "list": [step("2026-11-22 12:00:00"), step("2026-11-23 12:00:00")],
-            "city": { "name": "London" } }),
-        )
+        good(&vendors::openweather_steps())
     } else {
         ("404 Not Found".into(), String::new(), b"{}".to_vec())
     }
@@ -95,7 +80,7 @@ fn weather_is_told_from_both_services() {
         "Paris, Somewhere, United States (Open-Meteo)",
         "Now (2026-11-22T15:00): light rain, 11.5 °C (feels like 10.2 °C), humidity 81 %, wind 14.4 km/h",
         "2026-11-22: light rain, 7 to 12 °C, 1.2 mm",
-        "2026-11-23: unknown sky, 6.5 to 13.5 °C, 0 mm",
+        "2026-11-23: thunderstorm, 6.5 to 13.5 °C, 0 mm",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -160,14 +145,13 @@ fn pages_of_private_endpoints_are_not_read() {
 #[test]
 fn the_web_is_searched_at_both() {
     let search = |seen: &Seen| {
-        let (path, title) = (path(seen), "Blue <strong>pots</strong>");
+        let path = path(seen);
         let url = "https://example.com/pots";
         if path.starts_with("/res/v1/web/search?q=blue+pots&count=3") {
-            good(&json!({ "type": "search", "query": { "original": "blue pots" }, "web": { "type": "search",
-                "results": [{ "title": title, "url": url, "description": "At Brave.", "type": "search_result" }] } }))
+            let words = "Anna&#x27;s &quot;pots&quot; &amp; pans &lt;b&gt; &nbsp;at Brave.";
+            good(&vendors::brave("Blue <strong>pots</strong>", url, words))
         } else if path.starts_with("/search?q=blue+pots&format=json") {
-            good(&json!({ "query": "blue pots", "number_of_results": 1, "answers": [], "suggestions": [],
-                "results": [{ "title": title, "url": url, "content": "At SearXNG.", "engine": "e", "score": 1.0 }] }))
+            good(&vendors::searxng("Blue pots", url, "At SearXNG &amp; co."))
         } else {
             ("422 Unprocessable Entity".into(), String::new(), path.into())
         }
@@ -182,10 +166,11 @@ fn the_web_is_searched_at_both() {
         arguments.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
         said(&broker, "web-search", "web_search", arguments)
     };
-    assert_eq!(find(json!({})), "1. Blue pots\n   https://example.com/pots\n   At Brave.\n");
+    let words = "Anna's \"pots\" & pans <b> at Brave.";
+    assert_eq!(find(json!({})), format!("1. Blue pots\n   https://example.com/pots\n   {words}\n"));
     assert_eq!(
         find(json!({ "source": "searxng" })),
-        "1. Blue pots\n   https://example.com/pots\n   At SearXNG.\n"
+        "1. Blue pots\n   https://example.com/pots\n   At SearXNG &amp; co.\n"
     );
     let seen = far.seen();
     assert_eq!(seen[0].header("x-subscription-token"), Some(KEY));
@@ -206,17 +191,14 @@ fn speech_becomes_text() {
             "{body}"
         );
         assert!(
-            has("name=\"file\"; filename=\"note.ogg\"\r\nContent-Type: audio/ogg\r\n\r\nOggS and more"),
+            has("name=\"file\"; filename=\"7.ogg\"\r\nContent-Type: audio/ogg\r\n\r\nOggS and more"),
             "{body}"
         );
-        good(
-            &json!({ "text": format!(" said in {} ", if has("name=\"language\"\r\n\r\nde") { "German" } else { "any" }) }),
-        )
+        let language = if has("name=\"language\"\r\n\r\nde") { "German" } else { "any" };
+        good(&vendors::transcription(&format!(" said in {language} ")))
     };
     let setup = Setup::new();
     let far = Far::tls(&["localhost"], &setup.authority(), hear);
-    std::fs::create_dir(setup.path("home/voice")).expect("a folder");
-    std::fs::write(setup.path("home/voice/note.ogg"), "OggS and more").expect("a file");
     let setup = setup.private("openai", &far).private("whisper", &far).key("PICTURES_KEY", KEY);
     let broker = setup
         .bundled(
@@ -225,33 +207,36 @@ fn speech_becomes_text() {
         )
         .start();
     broker.approve("transcribe-voice");
-    let hear = |arguments: Value| broker.bundled("transcribe-voice", "transcribe_voice", arguments).0;
-    assert_eq!(hear(json!({ "file": "note.ogg" })).expect("text"), "said in any");
-    let local = json!({ "file": "note.ogg", "language": "de", "source": "local" });
+    let note = open("OggS and more");
+    let hear = |arguments: Value| {
+        let (outcome, made) =
+            broker.with_files("transcribe-voice", "transcribe_voice", &arguments, &[("7.ogg", &note)]);
+        assert!(made.is_none(), "it may make nothing");
+        answered(outcome)
+    };
+    assert_eq!(hear(json!({ "file": "/attached/7.ogg" })).expect("text"), "said in any");
+    let local = json!({ "file": "/attached/7.ogg", "language": "de", "source": "local" });
     assert_eq!(hear(local).expect("text"), "said in German");
+    assert!(hear(json!({ "file": "/attached/8.ogg" })).expect_err("another").contains("no attachment"));
     assert!(hear(json!({ "file": "../documents/x.ogg" })).is_err());
     let seen = far.seen();
     assert_eq!(seen[0].header("authorization"), Some(format!("Bearer {KEY}").as_str()));
     assert_eq!((seen[1].header("authorization"), seen.len()), (None, 2));
 }
 
-/// A picture is kept in the folder under the name that was asked for, and never in the place of another.
+/// A picture comes out of the jail as a file for the conversation, byte for byte as the service made it.
 #[test]
-fn pictures_are_made_and_kept() {
+fn pictures_are_made_and_handed_out() {
     let draw = |seen: &Seen| {
         let asked: Value = serde_json::from_slice(&seen.body).expect("JSON");
         assert_eq!(
             asked,
             json!({ "model": "gpt-image-2", "prompt": "a blue pot", "n": 1, "size": "1024x1024" })
         );
-        good(
-            &json!({ "created": 1, "data": [{ "b64_json": "iVBORw0KGgo=" }], "usage": { "total_tokens": 1 } }),
-        )
+        good(&vendors::picture("iVBORw0KGgo="))
     };
     let setup = Setup::new();
     let far = Far::tls(&["localhost"], &setup.authority(), draw);
-    let folder = setup.path("home/pictures");
-    std::fs::create_dir(&folder).expect("a folder");
     let setup = setup.private("openai", &far).key("PICTURES_KEY", KEY);
     let broker = setup
         .bundled(
@@ -260,11 +245,33 @@ fn pictures_are_made_and_kept() {
         )
         .start();
     broker.approve("generate-image");
-    let draw = || {
-        broker.bundled("generate-image", "generate_image", json!({ "prompt": "a blue pot", "name": "pot" })).0
+    let draw = |name: &str| {
+        let arguments = json!({ "prompt": "a blue pot", "name": name });
+        let (outcome, made) = broker.with_files("generate-image", "generate_image", &arguments, &[]);
+        (answered(outcome), made.expect("it may make files").expect("whole"))
     };
-    assert_eq!(draw().expect("a picture"), "The picture is in pictures/pot.png (8 bytes).");
-    assert_eq!(std::fs::read(folder.join("pot.png")).expect("there"), b"\x89PNG\r\n\x1a\n");
-    assert!(draw().expect_err("taken").contains("already"));
-    assert_eq!(far.seen().len(), 1, "nothing is paid for a name that is taken");
+    let (said, made) = draw("pot");
+    assert_eq!(said.expect("a picture"), "The picture pot.png is made (8 bytes).");
+    assert_eq!(made, [("pot.png".to_owned(), b"\x89PNG\r\n\x1a\n".to_vec())]);
+    let (refused, made) = draw("../pot");
+    assert!(refused.expect_err("no name").contains("is no name") && made.is_empty());
+    assert_eq!(far.seen().len(), 1, "nothing is paid for a name that can't be");
+}
+
+fn answered(outcome: Outcome) -> Result<String, String> {
+    match outcome {
+        Outcome::Output(text) => match serde_json::from_str(&text).expect("an answer") {
+            Answer::Text(text) => Ok(text),
+            Answer::Error(text) => Err(text),
+            other => panic!("{other:?}"),
+        },
+        failed => panic!("{failed:?}"),
+    }
+}
+
+/// A file as the gateway has it open.
+fn open(text: &str) -> File {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(text.as_bytes()).expect("write");
+    file
 }

@@ -22,6 +22,7 @@ mod commands_are_for_those_who_may;
 
 mod messages_go_there_and_back;
 mod answers_are_streamed;
+mod files_come_and_go;
 mod tools_run_in_the_jail;
 mod effects_wait_for_the_owner;
 mod skills_obey_the_operator;
@@ -45,3 +46,4 @@ mod denials_explain_themselves;
 mod no_spelling_of_an_address_or_path_gets_through;
 mod mcp_servers_are_skills;
 mod bundled_skills_do_their_work;
+mod media_is_decoded_only_in_jails;

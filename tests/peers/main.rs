@@ -10,6 +10,7 @@ mod ordinary_software_finds_its_way_out;
 mod prices_are_the_vendors;
 mod requests_fit_the_vendors_types;
 mod sdks_speak_through_egress;
+mod services_are_what_their_clients_know;
 mod skills_are_portable;
 mod status_page_works_in_a_browser;
 

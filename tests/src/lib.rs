@@ -12,3 +12,4 @@ pub mod disk;
 pub mod http;
 pub mod world;
 pub mod broker;
+pub mod vendors;

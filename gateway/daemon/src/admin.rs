@@ -1,12 +1,14 @@
 //! The operator's socket: status, the terminal's chat, approvals, pairing. A unix socket of mode 0600, and only for
 //! this process's own user and root. Never reachable from a network.
 
+mod files;
+
 use std::{io, os::unix::net::UnixListener, path::PathBuf, sync::Arc};
 
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Query, State},
+    extract::{DefaultBodyLimit, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -55,6 +57,8 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: Cancellation
     let routes = Router::new()
         .route("/status", get(status))
         .route("/chat", post(chat))
+        .route("/chat/files", post(files::attach).layer(DefaultBodyLimit::disable()))
+        .route("/chat/files/{name}", get(files::give))
         .route("/chat/stop", post(chat_stop))
         .route("/approve", post(approve))
         .route("/pair", post(pair))
@@ -208,7 +212,7 @@ impl Admin {
 }
 
 async fn chat(State(admin): Shared, Json(say): Json<Say>) -> Result<Response, Failed> {
-    let events = admin.engine.say(&say.text).await?;
+    let events = admin.engine.say(&say).await?;
     let lines = stream::unfold(events, |mut events| async move {
         let event: ChatEvent = events.recv().await?;
         let mut line = serde_json::to_vec(&event).unwrap_or_default();

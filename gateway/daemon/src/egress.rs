@@ -129,6 +129,19 @@ impl Egress {
         }
     }
 
+    /// Sends one request whose body comes bit by bit, on a connection of its own. It is never repeated.
+    pub async fn send_once<B>(&self, mut request: Request<B>) -> Result<Response<Incoming>, EgressError>
+    where
+        B: Body<Data = Bytes, Error = io::Error> + Send + Unpin + 'static,
+    {
+        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("egress"));
+        let mut sender = self.shared.open().await?;
+        match sender.try_send_request(request).await {
+            Ok(response) => not_refused(response).await,
+            Err(_) => Err(EgressError::Lost),
+        }
+    }
+
     /// Registers a call that may have a way out.
     pub async fn open_call(&self, call: &OpenCall) -> Result<(), EgressError> {
         self.about_call("/call/open", call).await.map(drop)
@@ -248,7 +261,12 @@ impl Shared {
         }
     }
 
-    async fn open(self: &Arc<Self>) -> Result<SendRequest<Full<Bytes>>, EgressError> {
+    async fn open<B>(self: &Arc<Self>) -> Result<SendRequest<B>, EgressError>
+    where
+        B: Body + Send + Unpin + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let stream = timeout(OPEN_TIMEOUT, self.clone().knock())
             .await
             .unwrap_or(Err(io::ErrorKind::TimedOut.into()))

@@ -10,6 +10,7 @@ pub mod spend;
 pub mod ingress;
 pub mod inbox;
 pub mod session;
+pub mod files;
 pub mod model;
 pub mod policy;
 pub mod skill;

@@ -30,9 +30,11 @@ use crate::{
     admin::{self, Admin},
     command::{Serve, place::Place, run::account},
     egress::Egress,
+    files::Shelf,
     ingress::{self, Gate, Listener, Secrets, Source},
     model::Models,
     outbox::{
+        file::Opening,
         pace::Pace,
         sender::{Limits, Sender},
     },
@@ -64,6 +66,7 @@ struct Opened {
     runner: Door,
     drill: Option<Door>,
     store: Prepared,
+    shelf: Shelf,
     catalog: Catalog,
     place: Place,
 }
@@ -116,6 +119,8 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     let database = args.state.join(&FACTS.state.database);
     let store =
         Store::prepare(&database, &MIGRATIONS).with_context(|| format!("open {}", database.display()))?;
+    let files = args.state.join(&FACTS.state.files);
+    let shelf = Shelf::open(&files).with_context(|| format!("open the folder {}", files.display()))?;
     // As the runner does: what was named at the start, then what the configuration names besides.
     let mut folders = args.skills.clone();
     folders.extend(config.skills.folders.iter().filter(|folder| !args.skills.contains(folder)).cloned());
@@ -124,7 +129,7 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
         warn!(name, problem, "a skill was not loaded");
     }
     let place = Place { state: args.state.clone(), config: args.config.clone() };
-    Ok(Opened { config, webhook, admin, page, egress, runner, drill, store, catalog, place })
+    Ok(Opened { config, webhook, admin, page, egress, runner, drill, store, shelf, catalog, place })
 }
 
 fn listener(fd: OwnedFd) -> std::io::Result<Listener> {
@@ -161,7 +166,7 @@ fn lock_down(args: &Serve, opened: &Opened) -> anyhow::Result<Report> {
 }
 
 async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
-    let Opened { config, webhook, admin, page, egress, runner, drill, store, catalog, place } = opened;
+    let Opened { config, webhook, admin, page, egress, runner, drill, store, shelf, catalog, place } = opened;
     let store = store.start()?;
     let started = jiff::Timestamp::now().as_second().unsigned_abs();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -169,11 +174,14 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     let api = Arc::new(egress.clone());
     let (events, outbox_events) = mpsc::channel(EVENTS);
     let limits = Limits { pace: Pace::from(&config.telegram), ..Limits::default() };
-    let sender = Sender::start(store.clone(), api.clone(), limits, events).await?;
+    let opening = shelf.clone();
+    let opening: Opening = Arc::new(move |file| opening.whole(file.session, &file.name, &file.digest));
+    let sender = Sender::start(store.clone(), api.clone(), opening, limits, events).await?;
     let models = Models::new(egress.clone());
     let parts = Parts {
         models: models.clone(),
         egress: egress.clone(),
+        shelf,
         executor: Executor::new(runner, egress.clone()),
         api: api.clone(),
         catalog,

@@ -26,8 +26,11 @@ const TELEGRAM_METHODS: &[&str] = &[
     "getUpdates",
     "getWebhookInfo",
     "sendChatAction",
+    "sendDocument",
     "sendMessage",
     "sendMessageDraft",
+    "sendPhoto",
+    "sendVoice",
     "setMyCommands",
 ];
 

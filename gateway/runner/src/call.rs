@@ -20,7 +20,7 @@ use openclaw_wire::{
 use crate::{
     cgroup::{Cgroups, Leaf},
     disk::Written,
-    running::{BUILD, Heard, Made, Mounts, Running},
+    running::{BUILD, Handed, Heard, Made, Mounts, Running},
     skills::Ready,
     spec::Said,
     verdict,
@@ -86,23 +86,23 @@ impl Jailer {
     /// Builds a jail around nothing, to see what the kernel enforces here.
     pub fn trial(&self, ready: &Ready) -> Result<Report, String> {
         let mut report = None;
-        match self.run(ready, Vec::new(), None, None, |told| report = told).outcome {
+        match self.run(ready, Vec::new(), Handed::default(), None, |told| report = told).outcome {
             Outcome::Output(_) => report.ok_or_else(|| "the trial jail said nothing".to_owned()),
             Outcome::Failed { detail, .. } => Err(detail),
         }
     }
 
-    /// Runs a call. `task` is what it reads on its standard input, `way` its way out; `gateway` is watched for its end; `started` is called when the skill runs.
+    /// Runs a call. `task` is what it reads on its standard input, `handed` what its jail gets besides; `gateway` is watched for its end; `started` is called when the skill runs.
     pub fn run(
         &self,
         ready: &Ready,
         task: Vec<u8>,
-        way: Option<OwnedFd>,
+        handed: Handed,
         gateway: Option<&UnixStream>,
         started: impl FnOnce(Option<Report>),
     ) -> Ended {
         let mut mounts = None;
-        let outcome = self.live(ready, task, way, gateway, started, &mut mounts);
+        let outcome = self.live(ready, task, handed, gateway, started, &mut mounts);
         Ended { outcome, mounts }
     }
 
@@ -110,7 +110,7 @@ impl Jailer {
         &self,
         ready: &Ready,
         task: Vec<u8>,
-        way: Option<OwnedFd>,
+        handed: Handed,
         gateway: Option<&UnixStream>,
         started: impl FnOnce(Option<Report>),
         mounts: &mut Option<Mounts>,
@@ -130,7 +130,7 @@ impl Jailer {
                 return failed(Failure::NoJail, format!("make the jail: {error}{left}"));
             }
         };
-        let mut jail = match Running::start(made, &ready.spec, task, leaf, way) {
+        let mut jail = match Running::start(made, &ready.spec, task, leaf, handed) {
             Ok(jail) => jail,
             Err(error) => return failed(Failure::NoJail, format!("start the jail: {error}")),
         };

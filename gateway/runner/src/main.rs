@@ -152,6 +152,8 @@ fn try_jail(jailer: &Jailer, required: bool) -> Result<Report, String> {
         grants: Vec::new(),
         required,
         limits: spec::Limits::of(&limits),
+        attached: Vec::new(),
+        makes: None,
         authority: None,
         without: Vec::new(),
     };

@@ -99,6 +99,17 @@ pub struct Mounts {
     _namespace: Option<OwnedFd>,
 }
 
+/// What a jail inherits besides its task. All of it is closed here when the jail has it.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// The way out.
+    pub way: Option<OwnedFd>,
+    /// The attachments that the call names, to read.
+    pub attached: Vec<OwnedFd>,
+    /// The socket for what the skill makes.
+    pub made: Option<OwnedFd>,
+}
+
 /// What the skill said.
 #[derive(Debug, Default)]
 pub struct Heard {
@@ -121,13 +132,13 @@ pub struct Event {
 }
 
 impl Running {
-    /// Tells a jail what to build; `task` is what the skill reads, `way` its way out.
+    /// Tells a jail what to build; `task` is what the skill reads, `handed` what else it gets.
     pub fn start(
         made: Made,
         spec: &Spec,
         task: Vec<u8>,
         leaf: Option<Leaf>,
-        way: Option<OwnedFd>,
+        handed: Handed,
     ) -> io::Result<Self> {
         let Made { first, pidfd, control, pipes: [input, output, errors], .. } = made;
         let jail = Self {
@@ -140,7 +151,7 @@ impl Running {
             mounts: None,
             leaf,
         };
-        match jail.tell(spec, way) {
+        match jail.tell(spec, handed) {
             Ok(()) => Ok(jail),
             Err(error) => {
                 jail.kill();
@@ -151,10 +162,12 @@ impl Running {
     }
 
     /// It waits for what it is told, so that nothing of a call is ever outside its cgroup.
-    fn tell(&self, spec: &Spec, way: Option<OwnedFd>) -> io::Result<()> {
+    fn tell(&self, spec: &Spec, handed: Handed) -> io::Result<()> {
         self.leaf.as_ref().map_or(Ok(()), |leaf| leaf.enter(self.first))?;
         frame::write(&self.control, spec)?;
-        way.map_or(Ok(()), |way| pass::send(&self.control, way.as_fd()))
+        // In the order in which the jail takes them.
+        let Handed { way, attached, made } = handed;
+        way.into_iter().chain(attached).chain(made).try_for_each(|fd| pass::send(&self.control, fd.as_fd()))
     }
 
     /// The first process, for measuring.

@@ -12,9 +12,11 @@ use std::{
 use openclaw_confine::Report;
 use openclaw_wire::{
     door::Entry,
+    file::MOST_ATTACHED,
     frame,
     id::SkillId,
     mcp::Ask,
+    pass,
     runner::{Call, Failure, Look, Outcome, Reply, Request, Task},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,6 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     call::{Ended, Jailer},
+    running::Handed,
     skills::{Ready, Skills},
     way::Egress,
 };
@@ -127,7 +130,8 @@ impl Runner {
                 },
             ),
             Some(Request::Call(call)) => {
-                let ended = self.timed(&call.id, &call.skill, || self.call(&call, connection));
+                let handed = handed(&call, connection)?;
+                let ended = self.timed(&call.id, &call.skill, || self.call(&call, handed, connection));
                 self.finish(connection, ended)
             }
             Some(Request::Tools(look)) => {
@@ -164,7 +168,7 @@ impl Runner {
         ended
     }
 
-    fn call(&self, call: &Call, connection: &UnixStream) -> Ended {
+    fn call(&self, call: &Call, handed: Handed, connection: &UnixStream) -> Ended {
         let ready = self.skills.ready(call);
         let (tool, arguments) = (call.tool.clone(), call.arguments.clone());
         let task = match &call.definition {
@@ -173,11 +177,12 @@ impl Runner {
             }
             None => serde_json::to_vec(&Task { tool, arguments }),
         };
-        self.run(&call.id, ready, task, connection)
+        self.run(&call.id, ready, task, handed, connection)
     }
 
     fn look(&self, look: &Look, connection: &UnixStream) -> Ended {
-        self.run(&look.id, self.skills.look(look), serde_json::to_vec(&Ask::Tools), connection)
+        let task = serde_json::to_vec(&Ask::Tools);
+        self.run(&look.id, self.skills.look(look), task, Handed::default(), connection)
     }
 
     /// `task` is what the skill reads.
@@ -186,6 +191,7 @@ impl Runner {
         id: &str,
         ready: Result<Ready, String>,
         task: serde_json::Result<Vec<u8>>,
+        mut handed: Handed,
         connection: &UnixStream,
     ) -> Ended {
         let failed = |reason, detail| Ended { outcome: Outcome::Failed { reason, detail }, mounts: None };
@@ -204,7 +210,11 @@ impl Runner {
                 false => failed(Failure::NoJail, format!("{CALLS} calls run already")),
             };
         };
-        let way = match ready.hosts.then(|| crate::way::redeem(self.egress.as_ref(), id)) {
+        // What it is given is not its own use of memory.
+        let given =
+            handed.attached.iter().filter_map(|fd| Some(rustix::fs::fstat(fd).ok()?.st_size.max(0) as u64));
+        ready.weight += given.sum::<u64>() + ready.spec.makes.unwrap_or(0);
+        handed.way = match ready.hosts.then(|| crate::way::redeem(self.egress.as_ref(), id)) {
             Some(Ok((way, authority))) => {
                 ready.spec.authority = Some(authority);
                 Some(way)
@@ -212,7 +222,7 @@ impl Runner {
             Some(Err(why)) => return failed(Failure::Refused, why),
             None => None,
         };
-        jailer.run(&ready, task, way, Some(connection), |_report| {
+        jailer.run(&ready, task, handed, Some(connection), |_report| {
             // If this fails the gateway is gone, and the wait notices it at once.
             let _gone = frame::write(connection, &Reply::Started);
         })
@@ -270,7 +280,17 @@ fn lock(mutex: &Mutex<usize>) -> MutexGuard<'_, usize> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// The gateway sends nothing after its request: anything to read is its end.
+/// The descriptors that follow the request, one for each attachment that it names and one for what the skill makes.
+fn handed(call: &Call, connection: &UnixStream) -> io::Result<Handed> {
+    if call.attached.len() > MOST_ATTACHED {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a call names too many attachments"));
+    }
+    let attached = call.attached.iter().map(|_| pass::receive(connection)).collect::<io::Result<_>>()?;
+    let made = call.makes.then(|| pass::receive(connection)).transpose()?;
+    Ok(Handed { way: None, attached, made })
+}
+
+/// The gateway sends nothing after its request and what follows it: anything to read is its end.
 fn hung_up(connection: &UnixStream, wait: Duration) -> bool {
     let mut fds = [PollFd::new(connection, PollFlags::IN | PollFlags::RDHUP)];
     let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };

@@ -81,7 +81,21 @@ impl Skills {
     /// Checks a call and says what its jail holds; an error is a refusal, for people.
     pub fn ready(&self, call: &Call) -> Result<Ready, String> {
         let id = &call.skill;
-        let (ready, manifest) = self.prepare(id, &call.digest)?;
+        let (mut ready, manifest) = self.prepare(id, &call.digest)?;
+        let permissions = &manifest.permissions;
+        if !call.attached.is_empty() && !permissions.attachments {
+            return Err(format!(
+                "the skill {id} may have no attachment (no `attachments = true` in its skill.toml)"
+            ));
+        }
+        ready.spec.attached.clone_from(&call.attached);
+        ready.spec.makes = match (call.makes, permissions.makes) {
+            (true, None) => {
+                return Err(format!("the skill {id} may make no file (no `makes` in its skill.toml)"));
+            }
+            (true, Some(most)) => Some(most.0),
+            (false, _) => None,
+        };
         match manifest.mcp {
             true if call.definition.is_none() => {
                 Err(format!("the skill {id} is an MCP server, and the call says nothing of its tool"))
@@ -134,6 +148,8 @@ impl Skills {
             grants,
             required: self.settings.required,
             limits: spec::Limits::of(&limits),
+            attached: Vec::new(),
+            makes: None,
             authority: None,
             without: Vec::new(),
         };
@@ -275,6 +291,8 @@ mod tests {
             tool: tool.into(),
             arguments: serde_json::Value::Null,
             definition: None,
+            attached: Vec::new(),
+            makes: false,
         }
     }
 

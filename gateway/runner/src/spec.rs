@@ -4,6 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use openclaw_confine::Barrier;
+use openclaw_wire::file::FileName;
 use serde::{Deserialize, Serialize};
 
 /// Where the call's own certificate authority is, in its jail: where most software looks by itself.
@@ -31,6 +32,11 @@ pub struct Spec {
     pub required: bool,
     /// Limits.
     pub limits: Limits,
+    /// The attachments that the call names; a descriptor of each follows.
+    pub attached: Vec<FileName>,
+    /// Most bytes of what the skill makes for the conversation; `None` when its manifest lets it make nothing, or nobody
+    /// asked for it.
+    pub makes: Option<u64>,
     /// Certificate authority of its way out, as PEM, whose descriptor follows; `None` when it has no way out.
     pub authority: Option<String>,
     /// Barriers that the drill leaves out, to show that the others hold; for a skill always empty.

@@ -132,6 +132,8 @@ mod tests {
             grants: vec![grant],
             required: false,
             limits: spec::Limits::of(&limits),
+            attached: Vec::new(),
+            makes: None,
             authority: None,
             without: Vec::new(),
         };

@@ -3,6 +3,8 @@
 //!
 //! - `GET /status`: [`Status`].
 //! - `POST /chat` with [`Say`]: the turn as a stream of [`ChatEvent`]s, one JSON document on each line.
+//! - `POST /chat/files?name=NAME` with a file as its body: [`AttachedAs`], for [`Say::attached`]; `GET /chat/files/7.ogg`: the
+//!   file of that name in the terminal's conversation, or 404.
 //! - `POST /chat/stop`: stops the turn that runs in the terminal's chat; 204.
 //! - `POST /approve` with [`Approve`]: answers a question that the chat asked; 204, or 410 when it has expired.
 //! - `POST /pair`: [`PairCode`].
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{From, Profile},
     egress::{BotRoute, ModelRoute},
+    file::FileName,
     id::SkillId,
     spend::CapState,
 };
@@ -98,6 +101,24 @@ pub struct SkillStatus {
 pub struct Say {
     /// The words, or a command such as `/new`.
     pub text: String,
+    /// Files of the terminal's conversation that come with it.
+    #[serde(default)]
+    pub attached: Vec<FileName>,
+}
+
+/// A file that is to become one of the terminal's conversation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attach {
+    /// What its owner calls it.
+    pub name: String,
+}
+
+/// Under which name it is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedAs {
+    /// The name.
+    pub name: FileName,
 }
 
 /// What happens in a turn, in order. The last one is [`ChatEvent::Done`] or [`ChatEvent::Error`].
@@ -108,6 +129,8 @@ pub enum ChatEvent {
     Text(String),
     /// A tool is called; its name.
     Tool(String),
+    /// Files that a skill made for this conversation, in words.
+    Files(String),
     /// A tool asks for leave. The turn waits for [`Approve`].
     Ask(Ask),
     /// The turn is over: `{"done":true}`.

@@ -4,6 +4,7 @@
 mod admin;
 mod check;
 mod endpoint;
+mod files;
 mod mistake;
 mod skills;
 mod spend;
@@ -19,6 +20,7 @@ use url::Url;
 pub use self::{
     admin::{Admin, Page},
     endpoint::Endpoint,
+    files::Files,
     skills::{Runtime, Skills},
     spend::{Cap, Price, Spend, UtcOffset},
     webhook::{From, Listen, Webhook},
@@ -108,6 +110,8 @@ pub struct Config {
     pub turn: Turn,
     /// What a turn remembers.
     pub session: Session,
+    /// What people attach and skills make.
+    pub files: Files,
     /// Skills and what is granted to them.
     pub skills: Skills,
 }

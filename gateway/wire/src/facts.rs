@@ -106,6 +106,8 @@ pub struct State {
     pub config: PathBuf,
     /// The gateway's SQLite database.
     pub database: PathBuf,
+    /// The folder of the conversations' files.
+    pub files: PathBuf,
     /// The gateway's socket for operator commands.
     pub admin_socket: PathBuf,
     /// Digests of the status page's tokens.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{id::SkillId, mcp::Offered};
+use crate::{file::FileName, id::SkillId, mcp::Offered};
 
 /// What the gateway asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +35,13 @@ pub struct Call {
     /// For a tool of an MCP server: [`Offered::digest`] of what the call was made for.
     #[serde(default)]
     pub definition: Option<String>,
+    /// The attachments that the call names. For each of them a descriptor to read follows the request ([`crate::pass`]), in
+    /// this order: the runner needs no right to the gateway's files.
+    #[serde(default)]
+    pub attached: Vec<FileName>,
+    /// A socket follows them, to which the jail writes what the skill made ([`crate::file::write`]).
+    #[serde(default)]
+    pub makes: bool,
 }
 
 /// A skill in one state.

@@ -27,7 +27,12 @@ fuzz_target!(|data: &[u8]| {
     match &update.kind {
         Kind::Message(message) | Kind::Edited(message) => {
             assert_eq!(lane, Some((message.chat.id, message.topic())));
-            let _ = message.attachment();
+            let quoted = message.reply_to_message.as_ref().and_then(|quoted| quoted.attachment());
+            for attachment in quoted.into_iter().chain(message.attachment()) {
+                // What goes into a call and a row is bounded and plain.
+                assert!((1..=512).contains(&attachment.media.file_id.len()));
+                assert!(attachment.usual_ending().bytes().all(|b| b.is_ascii_alphanumeric()));
+            }
             let words = message.words().encode_utf16().count();
             let marked = message.marked();
             assert!(marked.len() <= 100);

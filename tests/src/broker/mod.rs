@@ -2,13 +2,17 @@
 //! same doors.
 
 mod far;
+mod files;
 
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    os::unix::{
-        fs::{PermissionsExt, chown},
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            fs::{PermissionsExt, chown},
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -20,8 +24,10 @@ use openclaw_wire::{
     door::{Door, pair},
     egress::{Approval, Closed, OpenCall, Refusal},
     facts::FACTS,
+    file::FileName,
     frame,
     mcp::Offered,
+    pass,
     runner::{Answer, Call, Look, Outcome, Reply, Request},
     skill,
 };
@@ -29,6 +35,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 pub use far::{Far, Seen, head, line, pem};
+pub use files::Made;
 
 use crate::gateway::{NOBODY, dist};
 
@@ -314,24 +321,70 @@ impl Broker {
         (tool, definition): (&str, Option<String>),
         arguments: &Value,
     ) -> Outcome {
-        self.ask_runner(&Request::Call(Call {
+        let call = self.call_of(id, skill, (tool, definition), arguments);
+        self.ask_runner(&Request::Call(call), Vec::new())
+    }
+
+    fn call_of(
+        &self,
+        id: &str,
+        skill: &str,
+        (tool, definition): (&str, Option<String>),
+        arguments: &Value,
+    ) -> Call {
+        Call {
             id: id.into(),
             skill: skill.parse().expect("id"),
             digest: self.digest(skill),
             tool: tool.into(),
             arguments: arguments.clone(),
             definition,
-        }))
+            attached: Vec::new(),
+            makes: false,
+        }
+    }
+
+    /// A whole call with files, as a gateway makes it: what the skill said, and what it made. `None`: it may make nothing.
+    pub fn with_files(
+        &self,
+        skill: &str,
+        tool: &str,
+        arguments: &Value,
+        attached: &[(&str, &fs::File)],
+    ) -> (Outcome, Option<Made>) {
+        let id = format!("call-{}", self.calls.fetch_add(1, Ordering::Relaxed));
+        let loaded = skill::load(&self.setup.path("skills").join(skill)).expect("a good skill");
+        let permissions = loaded.manifest.expect("a manifest").permissions;
+        if !permissions.hosts.is_empty() {
+            let said = self.open(&id, skill, &self.digest(skill), &[]);
+            assert_eq!(said.status, 204, "{}\n{}", String::from_utf8_lossy(&said.body), self.log());
+        }
+        let mut call = self.call_of(&id, skill, (tool, None), arguments);
+        let name = |name: &str| FileName::try_from(name.to_owned()).expect("a name");
+        call.attached = attached.iter().map(|(text, _)| name(text)).collect();
+        let mut handed: Vec<OwnedFd> =
+            attached.iter().map(|(_, file)| file.try_clone().expect("a descriptor").into()).collect();
+        let near = permissions.makes.map(|_| {
+            let (near, far) = UnixStream::pair().expect("a pair");
+            call.makes = true;
+            handed.push(far.into());
+            near
+        });
+        std::thread::scope(|scope| {
+            let reading = near.map(|near| scope.spawn(move || files::read(near)));
+            let outcome = self.ask_runner(&Request::Call(call), handed);
+            if !permissions.hosts.is_empty() {
+                self.close(&id);
+            }
+            (outcome, reading.map(|reading| reading.join().expect("read")))
+        })
     }
 
     /// Has the runner ask an MCP server for its tools.
     pub fn look(&self, skill: &str) -> Outcome {
         let id = "look".into();
-        self.ask_runner(&Request::Tools(Look {
-            id,
-            skill: skill.parse().expect("id"),
-            digest: self.digest(skill),
-        }))
+        let look = Look { id, skill: skill.parse().expect("id"), digest: self.digest(skill) };
+        self.ask_runner(&Request::Tools(look), Vec::new())
     }
 
     /// The tools of a server that answers well.
@@ -378,10 +431,13 @@ impl Broker {
         (outcome, if way { self.close(&id) } else { Closed::default() })
     }
 
-    fn ask_runner(&self, request: &Request) -> Outcome {
+    fn ask_runner(&self, request: &Request, handed: Vec<OwnedFd>) -> Outcome {
         let stream = self.to_runner.open().expect("the runner's door");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         frame::write(&stream, request).expect("a request");
+        for fd in handed {
+            pass::send(&stream, fd.as_fd()).expect("a descriptor");
+        }
         loop {
             match frame::read(&stream).unwrap_or_else(|error| panic!("{error}\n{}", self.log())) {
                 Some(Reply::Started) => {}

@@ -153,7 +153,10 @@ impl Account {
 
     /// Stores a file and returns the fields that describe it in a message.
     pub(super) fn store_file(&self, folder: &str, name: &str, bytes: &[u8]) -> (String, String) {
-        let suffix = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or("bin").to_owned();
+        // As the server does: a path is its own, whatever a sender calls a file.
+        let plain = |end: &&str| end.bytes().all(|b| b.is_ascii_alphanumeric());
+        let suffix = Path::new(name).extension().and_then(|end| end.to_str()).filter(plain);
+        let suffix = suffix.unwrap_or("bin").to_owned();
         let path = self.core.with(&self.token, |bot| {
             let path = format!("{folder}/file_{}.{suffix}", bot.fresh());
             bot.files.insert(path.clone(), bytes.to_vec());

@@ -43,6 +43,8 @@ pub struct Attempt {
 pub struct Journal {
     /// Calls.
     pub calls: Vec<Call>,
+    /// Paths of files that were fetched.
+    pub files: Vec<String>,
     /// Deliveries.
     pub attempts: Vec<Attempt>,
 }

@@ -1,10 +1,12 @@
 //! The Bot API's methods on the stand-in's world, with the server's own words for each refusal. Nothing here waits;
 //! `getUpdates` is in `poll`.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{
-    markup,
+    markup, uploads,
     world::{Bot, Chat, Hook},
 };
 
@@ -42,11 +44,30 @@ impl Refusal {
     }
 }
 
-type Parameters = Map<String, Value>;
+pub(super) type Parameters = Map<String, Value>;
+
+/// A file that came with a call.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The sender's name for it.
+    pub name: String,
+    /// The sender's word for what is in it.
+    pub media: String,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
 
 /// Carries one method out.
-pub fn execute(bot: &mut Bot, method: &str, p: &Parameters) -> Result<Value, Refusal> {
+pub fn execute(
+    bot: &mut Bot,
+    method: &str,
+    p: &Parameters,
+    files: HashMap<String, Upload>,
+) -> Result<Value, Refusal> {
     match method {
+        "sendPhoto" => uploads::send(bot, p, "photo", files),
+        "sendDocument" => uploads::send(bot, p, "document", files),
+        "sendVoice" => uploads::send(bot, p, "voice", files),
         "getMe" => Ok(bot.user.clone()),
         "setWebhook" => set_webhook(bot, p),
         "deleteWebhook" => {
@@ -101,11 +122,11 @@ fn number(p: &Parameters, name: &str) -> i64 {
     p.get(name).and_then(Value::as_i64).unwrap_or_default()
 }
 
-fn text<'a>(p: &'a Parameters, name: &str) -> &'a str {
+pub(super) fn text<'a>(p: &'a Parameters, name: &str) -> &'a str {
     p.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn open_chat<'a>(bot: &'a mut Bot, p: &Parameters) -> Result<&'a mut Chat, Refusal> {
+pub(super) fn open_chat<'a>(bot: &'a mut Bot, p: &Parameters) -> Result<&'a mut Chat, Refusal> {
     let chat = bot.chats.get_mut(&number(p, "chat_id")).ok_or(Refusal::bad("chat not found"))?;
     if let Some(id) = chat.became {
         let why = Refusal::bad("group chat was upgraded to a supergroup chat");
@@ -224,12 +245,17 @@ fn keyboard(p: &Parameters) -> Result<Option<Value>, Refusal> {
 }
 
 fn send_message(bot: &mut Bot, p: &Parameters) -> Result<Value, Refusal> {
-    let from = bot.sender();
     open_chat(bot, p)?;
     let mut more = formatted(p)?;
     if let Some(keyboard) = keyboard(p)? {
         more.insert("reply_markup".into(), keyboard);
     }
+    post(bot, p, more)
+}
+
+/// A message of the bot with this content, if rate, thread and the message that it answers allow it.
+pub(super) fn post(bot: &mut Bot, p: &Parameters, mut more: Map<String, Value>) -> Result<Value, Refusal> {
+    let from = bot.sender();
     limit(bot, p)?;
     let chat = open_chat(bot, p)?;
     let forum = chat.object["is_forum"] == true;

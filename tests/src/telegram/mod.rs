@@ -13,6 +13,7 @@ mod people;
 mod poll;
 mod schema;
 mod server;
+mod uploads;
 mod world;
 
 use std::{
@@ -156,6 +157,11 @@ impl Telegram {
     /// The calls of one method.
     pub fn calls_of(&self, method: &str) -> Vec<Call> {
         self.calls().into_iter().filter(|call| call.method == method).collect()
+    }
+
+    /// The paths of all files that were fetched so far, in order.
+    pub fn fetched(&self) -> Vec<String> {
+        lock(&self.core.journal).files.clone()
     }
 
     /// Every webhook delivery attempt so far, in order.

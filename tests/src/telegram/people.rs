@@ -39,7 +39,7 @@ impl Sent {
     fn new(message: &Value) -> Self {
         Self {
             id: message["message_id"].as_i64().unwrap_or_default(),
-            text: message["text"].as_str().unwrap_or_default().into(),
+            text: message["text"].as_str().or(message["caption"].as_str()).unwrap_or_default().into(),
             message: message.clone(),
         }
     }
@@ -129,15 +129,44 @@ impl Person {
 
     /// Sends a file.
     pub fn sends_document(&self, name: &str, kind: &str, bytes: &[u8], caption: &str) -> i64 {
-        let (id, unique) = self.account.store_file("documents", name, bytes);
-        let document = json!({
-            "file_id": id, "file_unique_id": unique, "file_name": name, "mime_type": kind, "file_size": bytes.len()
-        });
-        let mut fields = Map::from_iter([("document".to_owned(), document)]);
+        let more = json!({ "file_name": name, "mime_type": kind });
+        self.sends_media("document", more, bytes, caption)
+    }
+
+    /// Records a voice note.
+    pub fn sends_voice(&self, bytes: &[u8], seconds: u64) -> i64 {
+        self.sends_media("voice", json!({ "duration": seconds, "mime_type": "audio/ogg" }), bytes, "")
+    }
+
+    /// Sends what is told in `kind`, a field of a message such as `video_note`, with `more` of it besides what the server
+    /// knows. With a `file_size` in it the size is a lie.
+    pub fn sends_media(&self, kind: &str, more: Value, bytes: &[u8], caption: &str) -> i64 {
+        let name = match (more["file_name"].as_str(), kind) {
+            (Some(name), _) => name.to_owned(),
+            (None, "voice") => "file.oga".into(),
+            (None, _) => "file.mp4".into(),
+        };
+        let (id, unique) = self.account.store_file(&format!("{kind}s"), &name, bytes);
+        let known = json!({ "file_id": id, "file_unique_id": unique, "file_size": bytes.len() });
+        let mut file = known.as_object().cloned().unwrap_or_default();
+        file.extend(more.as_object().cloned().unwrap_or_default());
+        let mut fields = Map::from_iter([(kind.to_owned(), Value::Object(file))]);
         if !caption.is_empty() {
             fields.insert("caption".into(), json!(caption));
         }
         self.sends(fields)
+    }
+
+    /// The bytes of the file that a message of the bot carries.
+    pub fn opens(&self, sent: &Sent) -> Vec<u8> {
+        let message = &sent.message;
+        let files = [&message["photo"][0], &message["document"], &message["voice"]];
+        let id = files.iter().find_map(|file| file["file_id"].as_str()).expect("the message carries a file");
+        let look = |bot: &world::Bot| {
+            let found = bot.files.iter().find(|(path, _)| super::methods::file_id(path) == id);
+            found.map(|(_, bytes)| bytes.clone())
+        };
+        self.account.core.look(&self.account.token, look).flatten().expect("the server has the file")
     }
 
     /// Changes an earlier message of theirs.

@@ -10,13 +10,16 @@ use crate::peers;
 
 /// What the methods that the stand-in carries out return. The schema has it in prose only; [`Schema::load`] checks that
 /// the prose names the same type.
-const RESULTS: [(&str, &str); 14] = [
+const RESULTS: [(&str, &str); 17] = [
     ("getMe", "User"),
     ("getUpdates", "Array of Update"),
     ("setWebhook", "True"),
     ("deleteWebhook", "True"),
     ("getWebhookInfo", "WebhookInfo"),
     ("sendMessage", "Message"),
+    ("sendPhoto", "Message"),
+    ("sendDocument", "Message"),
+    ("sendVoice", "Message"),
     ("editMessageText", "Message"),
     ("editMessageReplyMarkup", "Message"),
     ("sendMessageDraft", "True"),

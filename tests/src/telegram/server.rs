@@ -16,7 +16,7 @@ use super::{
     fault::Trouble,
     journal::Call,
     lock,
-    methods::{self, Refusal},
+    methods::{self, Refusal, Upload},
     poll,
 };
 
@@ -44,6 +44,19 @@ async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Response<
     let path = request.uri().path().to_owned();
     if let Some((token, file)) = path.strip_prefix("/file/bot").and_then(|rest| rest.split_once('/')) {
         let bytes = core.look(token, |bot| bot.files.get(file).cloned()).flatten();
+        lock(&core.journal).files.push(file.into());
+        core.changes.send_modify(|count| *count += 1);
+        // As a method of this name, for the test's faults.
+        let trouble = fault::take(&mut lock(&core.faults), "file");
+        match trouble {
+            None | Some(Trouble::AnswerLost) => {}
+            Some(Trouble::Refuse(why)) => return Ok(refusal(&why)),
+            Some(Trouble::Cut) => return Err(Cut),
+            Some(Trouble::Stall) => std::future::pending::<()>().await,
+            Some(Trouble::Garbage(status)) => {
+                return Ok(json_answer(status, None, &json!("garbage")));
+            }
+        }
         return Ok(match bytes {
             Some(bytes) => Response::new(Full::from(bytes)),
             None => {
@@ -63,8 +76,8 @@ async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Response<
         core.violation(format!("call of the unknown method {method:?}"));
         return Ok(refusal(&Refusal::new(404, "Not Found")));
     };
-    let parameters = match parameters(name, request).await {
-        Ok(parameters) => parameters,
+    let (parameters, files) = match parameters(name, request).await {
+        Ok(read) => read,
         Err(why) => return Ok(refusal(&Refusal::bad(why))),
     };
     if let Err(why) = Schema::get().check_call(name, &parameters) {
@@ -106,7 +119,7 @@ async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Response<
     let outcome = match name {
         "getUpdates" => poll::get_updates(&core, token, &parameters).await,
         _ => core
-            .with(token, |bot| methods::execute(bot, name, &parameters))
+            .with(token, |bot| methods::execute(bot, name, &parameters, files))
             .unwrap_or(Err(Refusal::new(401, "Unauthorized"))),
     };
     if let Err(Refusal { code: 501, description, .. }) = &outcome {
@@ -150,17 +163,25 @@ fn json_answer(status: u16, retry_after: Option<u64>, body: &Value) -> Response<
     response.body(Full::from(body.to_string())).expect("the parts are valid")
 }
 
-async fn parameters(method: &str, request: Request<Incoming>) -> Result<Map<String, Value>, String> {
+/// The parameters of a call, and the files that came with it by the name of their field.
+async fn parameters(
+    method: &str,
+    request: Request<Incoming>,
+) -> Result<(Map<String, Value>, HashMap<String, Upload>), String> {
     let kind =
         request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
     let mut pairs: HashMap<String, String> = form(query.as_bytes());
-    let mut parameters = Map::new();
+    let (mut parameters, mut files) = (Map::new(), HashMap::new());
     if kind.starts_with("application/json") && !body.is_empty() {
         parameters = serde_json::from_slice(&body).map_err(|_| "can't parse request JSON object")?;
     } else if let Some(boundary) = kind.split("boundary=").nth(1) {
-        pairs.extend(multipart(&body, boundary.trim_matches('"')));
+        let (fields, uploads) = multipart(&body, boundary.trim_matches('"'))?;
+        // The schema has a text where a file may be.
+        pairs.extend(uploads.keys().map(|name| (name.clone(), format!("attach://{name}"))));
+        pairs.extend(fields);
+        files = uploads;
     } else {
         pairs.extend(form(&body));
     }
@@ -168,22 +189,62 @@ async fn parameters(method: &str, request: Request<Incoming>) -> Result<Map<Stri
         let value = Schema::get().type_parameter(method, &name, &text);
         parameters.insert(name, value);
     }
-    Ok(parameters)
+    Ok((parameters, files))
 }
 
 fn form(bytes: &[u8]) -> HashMap<String, String> {
     url::form_urlencoded::parse(bytes).into_owned().collect()
 }
 
-/// Text fields of a multipart body; a file's bytes become a text of the same place.
-fn multipart(body: &[u8], boundary: &str) -> HashMap<String, String> {
-    let text = String::from_utf8_lossy(body);
-    let delimiter = format!("--{boundary}");
-    let parts = text.split(delimiter.as_str()).filter_map(|part| part.split_once("\r\n\r\n"));
-    parts
-        .filter_map(|(head, value)| {
-            let name = head.split("name=\"").nth(1)?.split('"').next()?;
-            Some((name.to_owned(), value.strip_suffix("\r\n").unwrap_or(value).to_owned()))
-        })
-        .collect()
+/// Texts and files of a multipart body (RFC 7578), byte by byte: a file is anything.
+fn multipart(
+    body: &[u8],
+    boundary: &str,
+) -> Result<(HashMap<String, String>, HashMap<String, Upload>), String> {
+    let find = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).position(|window| window == part);
+    let (first, next) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
+    let (mut texts, mut files) = (HashMap::new(), HashMap::new());
+    let mut rest =
+        body.strip_prefix(first.as_bytes()).ok_or("a form that does not begin with its boundary")?;
+    while !rest.starts_with(b"--") {
+        let end = find(rest, next.as_bytes()).ok_or("a form that does not end")?;
+        let (part, after) = (&rest[..end], &rest[end + next.len()..]);
+        let split = find(part, b"\r\n\r\n").ok_or("a part without a head")?;
+        let (head, value) = (String::from_utf8_lossy(&part[..split]).into_owned(), &part[split + 4..]);
+        let quoted = |key: &str| {
+            let text = head.split(&format!(" {key}=\"")).nth(1)?;
+            Some(text.split('"').next().unwrap_or_default().to_owned())
+        };
+        let name = quoted("name").ok_or("a part without a name")?;
+        match quoted("filename") {
+            Some(file) => {
+                let media = head.split("Content-Type: ").nth(1).and_then(|text| text.lines().next());
+                let media = media.unwrap_or("application/octet-stream").to_owned();
+                files.insert(name, Upload { name: file, media, bytes: value.to_vec() });
+            }
+            None => {
+                texts.insert(name, String::from_utf8(value.to_vec()).map_err(|error| error.to_string())?);
+            }
+        }
+        rest = after;
+    }
+    Ok((texts, files))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn forms_are_read_byte_by_byte() {
+        let body = b"--b\r\nContent-Disposition: form-data; name=\"chat_id\"\r\n\r\n5\r\n--b\r\n\
+            Content-Disposition: form-data; name=\"photo\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n\
+            \x89PNG\r\n\xff\r\n--b--\r\n";
+        let (texts, files) = super::multipart(body, "b").expect("a form");
+        assert_eq!(texts["chat_id"], "5");
+        let photo = &files["photo"];
+        assert_eq!((photo.name.as_str(), photo.media.as_str()), ("a.png", "image/png"));
+        assert_eq!(photo.bytes, b"\x89PNG\r\n\xff");
+        for cut in 0..body.len() - 4 {
+            assert!(super::multipart(&body[..cut], "b").is_err(), "{cut}");
+        }
+    }
 }

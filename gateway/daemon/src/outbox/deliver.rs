@@ -7,6 +7,7 @@ use openclaw_wire::id::ChatId;
 use tokio::time::Instant;
 
 use super::{
+    file::Carried,
     rich::Rich,
     rows::{self, Kind, REPEAT_MARK, Row},
     sender::{Event, Key, Shared, Stopped, now, wake},
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::telegram::method::{
     ApiError, Delivery, EditMessageText, InlineKeyboard, NO_PREVIEW, ParseMode, ReplyParameters, SendMessage,
-    call_within,
+    Sent, SentAs, Upload, call_within, upload_within,
 };
 
 /// A wait longer than this is not begun with the row `sending` on disk: a crash in it would mark a message as possibly
@@ -180,6 +181,9 @@ fn backoff(shared: &Shared, row: &Row) -> Duration {
 /// The calls for one row, in other forms when Telegram refuses the first; refused ones surely did nothing.
 async fn attempt(shared: &Shared, key: &Key, row: &mut Row) -> Result<Option<i64>, ApiError> {
     let _permit = shared.permits.acquire().await;
+    if row.body.file.is_some() {
+        return attempt_file(shared, key, row).await;
+    }
     let mut form = Form::Html;
     loop {
         match post(shared, key, row, form).await {
@@ -196,6 +200,53 @@ async fn attempt(shared: &Shared, key: &Key, row: &mut Row) -> Result<Option<i64
             other => return other,
         }
     }
+}
+
+/// The calls for a row with a file: as a document, if it is not what it seemed to be.
+async fn attempt_file(shared: &Shared, key: &Key, row: &mut Row) -> Result<Option<i64>, ApiError> {
+    loop {
+        let Some(file) = &mut row.body.file else { return Ok(None) };
+        match upload(shared, key, row.topic, row.repeat, file).await {
+            Err(ApiError::ThreadNotFound) if row.topic.is_some() => row.topic = None,
+            Err(ApiError::Refused { status: 400 | 413, description }) if file.sent_as != SentAs::Document => {
+                tracing::info!(
+                    row = row.id,
+                    description,
+                    "Telegram refused a file; sending it as a document"
+                );
+                file.sent_as = SentAs::Document;
+            }
+            Err(ApiError::Unreadable(_)) => return Ok(None),
+            other => return other.map(|sent| Some(sent.message_id)),
+        }
+    }
+}
+
+async fn upload(
+    shared: &Shared,
+    key: &Key,
+    topic: Option<i64>,
+    repeat: bool,
+    file: &Carried,
+) -> Result<Sent, ApiError> {
+    let (opening, wanted) = (Arc::clone(&shared.files), file.clone());
+    let opened = tokio::task::spawn_blocking(move || opening(&wanted)).await.map_err(std::io::Error::other);
+    let open = opened.and_then(|opened| opened).map_err(|error| ApiError::Refused {
+        status: 0,
+        description: format!("its file can't be read any more: {error}"),
+    })?;
+    let topic = topic.map(|topic| ("message_thread_id", topic.to_string()));
+    let mark = repeat.then(|| ("caption", REPEAT_MARK.trim_end().to_owned()));
+    let fields = [("chat_id", key.chat.to_string())].into_iter().chain(topic).chain(mark);
+    let upload = Upload {
+        sent_as: file.sent_as,
+        fields: fields.collect(),
+        name: file.shown.clone(),
+        media: file.media.clone(),
+        file: open,
+        size: file.size,
+    };
+    upload_within(&*shared.api, &key.bot, upload, shared.limits.call).await
 }
 
 async fn post(shared: &Shared, key: &Key, row: &Row, form: Form) -> Result<Option<i64>, ApiError> {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, params
 use serde::{Deserialize, Serialize};
 
 use super::{
+    file::Carried,
     rich::Rich,
     split::{MESSAGE, split, units},
 };
@@ -86,6 +87,8 @@ pub(super) struct Body {
     pub reply_to: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buttons: Option<InlineKeyboard>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Carried>,
 }
 
 /// A row that is to be sent.
@@ -130,11 +133,7 @@ pub struct Dead {
 /// Stores a message, one row for each part, in order. Wake the sender after the commit. Gives the rows' ids.
 pub fn enqueue(transaction: &Transaction<'_>, message: &Outgoing, now: i64) -> rusqlite::Result<Vec<i64>> {
     let parts = split(&message.text, MESSAGE - units(REPEAT_MARK));
-    let busy: bool = transaction
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM outbox WHERE bot = ?1 AND chat = ?2 AND state IN ('queued', 'sending'))",
-        )?
-        .query_row(params![message.bot.as_str(), message.chat.0], |row| row.get(0))?;
+    let busy = busy(transaction, &message.bot, message.chat)?;
     let mut insert = transaction.prepare_cached(
         "INSERT INTO outbox (bot, chat, topic, answers, created, kind, body, state, repeat)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -149,6 +148,7 @@ pub fn enqueue(transaction: &Transaction<'_>, message: &Outgoing, now: i64) -> r
             edit: message.edit.filter(|_| at == 0),
             reply_to: message.reply_to.filter(|_| at == 0),
             buttons: message.buttons.clone().filter(|_| at == last),
+            file: None,
         };
         let kind = if body.edit.is_some() { "edit" } else { "send" };
         // Nothing of this chat is ahead of it: it is sent as soon as this is committed, without a second commit.
@@ -159,6 +159,15 @@ pub fn enqueue(transaction: &Transaction<'_>, message: &Outgoing, now: i64) -> r
         ids.push(transaction.last_insert_rowid());
     }
     Ok(ids)
+}
+
+/// Whether something of this chat waits already.
+pub(super) fn busy(connection: &Connection, bot: &BotName, chat: ChatId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM outbox WHERE bot = ?1 AND chat = ?2 AND state IN ('queued', 'sending'))",
+        )?
+        .query_row(params![bot.as_str(), chat.0], |row| row.get(0))
 }
 
 /// The message that a row became.
@@ -347,7 +356,7 @@ pub(super) fn prune(
     )
 }
 
-fn json(body: &Body) -> String {
+pub(super) fn json(body: &Body) -> String {
     serde_json::to_string(body).expect("texts, numbers and lists can always be written")
 }
 

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     deliver::{Flow, deliver},
+    file::Opening,
     live::Tempo,
     pace::{Pace, Pacer},
     rows,
@@ -116,6 +117,7 @@ pub(super) struct Key {
 pub(super) struct Shared {
     pub store: Store,
     pub api: Arc<dyn BotApi>,
+    pub files: Opening,
     pub limits: Limits,
     pub pacer: Arc<Pacer>,
     pub permits: Semaphore,
@@ -141,10 +143,11 @@ pub(super) struct Stopped;
 
 impl Sender {
     /// Marks what a crash left undecided and starts to send what waits. Before anything is enqueued, and only once for
-    /// a database. `events` is never waited for: what does not fit into it is only logged.
+    /// a database. `files` opens what rows carry. `events` is never waited for: what does not fit into it is only logged.
     pub async fn start(
         store: Store,
         api: Arc<dyn BotApi>,
+        files: Opening,
         limits: Limits,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, StoreError> {
@@ -152,6 +155,7 @@ impl Sender {
         let shared = Arc::new(Shared {
             store,
             api,
+            files,
             pacer: Arc::new(Pacer::new(limits.pace)),
             permits: Semaphore::new(limits.in_flight.max(1)),
             limits,

@@ -2,6 +2,7 @@
 //! allowed; everything else is a question to the owner; with nobody to ask it is denied.
 
 use openclaw_wire::{
+    file::FileName,
     id::UserId,
     runner::Call,
     skill::{Effect, Skill, Tool},
@@ -25,6 +26,19 @@ pub enum Principal {
     Person(UserId),
 }
 
+/// A file of the conversation that a call gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// Its name in the conversation.
+    pub name: FileName,
+    /// What it is, in words of ours.
+    pub words: String,
+    /// What its sender calls it; empty without.
+    pub called: String,
+    /// Of its bytes.
+    pub digest: String,
+}
+
 /// A call that the model wants.
 #[derive(Debug, Clone, Copy)]
 pub struct Proposal<'a> {
@@ -36,6 +50,8 @@ pub struct Proposal<'a> {
     pub tool: &'a Tool,
     /// Arguments, valid against the tool's schema.
     pub arguments: &'a Value,
+    /// The files of the conversation that the arguments name.
+    pub attached: &'a [Attached],
     /// For whom.
     pub principal: Principal,
     /// Whether there is an owner who could be asked.
@@ -129,6 +145,8 @@ fn grant(proposal: &Proposal<'_>) -> Grant {
             tool: proposal.tool.name.as_str().to_owned(),
             arguments: proposal.arguments.clone(),
             definition: None,
+            attached: proposal.attached.iter().map(|file| file.name.clone()).collect(),
+            makes: false,
         },
         effect: proposal.tool.effect,
     }
@@ -141,7 +159,7 @@ fn question(proposal: &Proposal<'_>) -> Question {
         Principal::Person(user) => format!("user {user}"),
     };
     let effect = serde_json::to_value(proposal.tool.effect).ok().and_then(|v| v.as_str().map(str::to_owned));
-    let text = format!(
+    let mut text = format!(
         "{} wants to run {} of {} ({}), asked by {who}:\n{}",
         "The assistant",
         proposal.tool.name.as_str(),
@@ -149,10 +167,16 @@ fn question(proposal: &Proposal<'_>) -> Question {
         effect.unwrap_or_default(),
         canonical(proposal.arguments, 0),
     );
+    // A path of ours says nothing to people; what its sender calls it does, and can't look like a line of ours.
+    for Attached { name, words, called, .. } in proposal.attached {
+        let called = if called.is_empty() { String::new() } else { format!(", called {}", quoted(called)) };
+        text += &format!("\n{} is: {words}{called}", name.path());
+    }
     // A tool of an MCP server is not in the folder that the digest covers.
     let tool = serde_json::to_string(proposal.tool).unwrap_or_default();
     let mut hash = Sha256::new();
-    for part in [proposal.call, &proposal.skill.digest, &tool, &text] {
+    let files = proposal.attached.iter().map(|file| file.digest.as_str());
+    for part in [proposal.call, &proposal.skill.digest, &tool, &text].into_iter().chain(files) {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -204,7 +228,7 @@ mod tests {
     use openclaw_wire::{id::UserId, skill::Skill};
     use serde_json::{Value, json};
 
-    use super::{Approval, Decision, Denial, Principal, Proposal, decide};
+    use super::{Approval, Attached, Decision, Denial, FileName, Principal, Proposal, decide};
 
     fn skill() -> Skill {
         let tools = ["read", "send"].map(|effect| {
@@ -228,7 +252,11 @@ mod tests {
     ) -> Decision {
         let skill = skill();
         let tool = &skill.manifest.as_ref().expect("manifest").tool[tool];
-        decide(&Proposal { call: "c", skill: &skill, tool, arguments, principal, owner_there }, approval)
+        let attached = &[];
+        decide(
+            &Proposal { call: "c", skill: &skill, tool, arguments, attached, principal, owner_there },
+            approval,
+        )
     }
 
     #[test]
@@ -259,6 +287,42 @@ mod tests {
             "changed arguments"
         );
         assert!(matches!(outcome(1, Principal::Owner, true, &shown, Some(&no)), Decision::Deny(_)));
+    }
+
+    /// The owner sees what its sender calls a file, and says yes to these bytes alone (incident 90).
+    #[test]
+    fn an_attachment_is_shown_by_its_real_name_and_bound_by_its_bytes() {
+        let (skill, arguments) = (skill(), json!({ "file": "/attached/7.pdf" }));
+        let tool = &skill.manifest.as_ref().expect("manifest").tool[1];
+        let file = |called: &str, digest: &str| Attached {
+            name: FileName::new(7, "pdf").expect("name"),
+            words: "document, 5 bytes".into(),
+            called: called.into(),
+            digest: digest.into(),
+        };
+        let of = |attached: &[Attached], approval: Option<&Approval>| {
+            let (principal, owner_there) = (Principal::Owner, true);
+            let (call, arguments) = ("c", &arguments);
+            decide(
+                &Proposal { call, skill: &skill, tool, arguments, attached, principal, owner_there },
+                approval,
+            )
+        };
+        let shown = [file("a\u{202e}.pdf\nx is: y", "d1")];
+        let Decision::Ask(question) = of(&shown, None) else { panic!("no question") };
+        assert!(
+            question
+                .text
+                .ends_with("\n/attached/7.pdf is: document, 5 bytes, called \"a\\u{202e}.pdf\\u{a}x is: y\""),
+            "{}",
+            question.text
+        );
+        let yes = Approval::for_tests(&question.digest, true);
+        let Decision::Allow(grant) = of(&shown, Some(&yes)) else { panic!("not allowed") };
+        assert_eq!(grant.into_call().attached, [FileName::new(7, "pdf").expect("name")]);
+        for other in [vec![file(&shown[0].called, "d2")], vec![]] {
+            assert!(matches!(of(&other, Some(&yes)), Decision::Deny(_)), "other bytes, or none");
+        }
     }
 
     #[test]

@@ -8,5 +8,5 @@ pub mod decide;
 pub mod mark;
 pub mod ask;
 
-pub use decide::{Decision, Denial, Grant, Principal, Proposal, Question, decide};
+pub use decide::{Attached, Decision, Denial, Grant, Principal, Proposal, Question, decide};
 pub use label::{Confidentiality, Integrity, Label, Origin};

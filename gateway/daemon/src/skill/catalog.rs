@@ -8,6 +8,7 @@ use std::{
 };
 
 use openclaw_wire::{
+    file::{FileName, MOST_ATTACHED},
     id::SkillId,
     mcp::Offered,
     skill::{self, HostGrant, Skill, Tool},
@@ -186,6 +187,34 @@ impl Found {
     /// The hosts of its manifest; none is no way out.
     pub fn hosts(&self) -> &[HostGrant] {
         self.skill.manifest.as_ref().map_or(&[], |manifest| &manifest.permissions.hosts)
+    }
+
+    /// Whether it gets the attachments that a call names.
+    pub fn attachments(&self) -> bool {
+        self.skill.manifest.as_ref().is_some_and(|manifest| manifest.permissions.attachments)
+    }
+
+    /// How many bytes of files one call may make; none without leave.
+    pub fn makes(&self) -> Option<u64> {
+        self.skill.manifest.as_ref()?.permissions.makes.map(|most| most.0)
+    }
+
+    /// The attachments that arguments name: texts that are the path of one and nothing else, each once.
+    pub fn named(&self, arguments: &Value) -> Vec<FileName> {
+        let mut names = Vec::new();
+        let mut open = vec![arguments];
+        while let Some(value) = open.pop() {
+            match value {
+                Value::String(text) => names.extend(FileName::at(text)),
+                Value::Array(items) => open.extend(items),
+                Value::Object(fields) => open.extend(fields.values()),
+                _ => {}
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        names.truncate(MOST_ATTACHED);
+        names
     }
 
     /// Whether the arguments fit the tool's schema; the error is for the model and bounded.

@@ -1,6 +1,11 @@
 //! One call over the runner's door: a connection of its own, closed to cancel.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 use openclaw_wire::{
     door::Door,
@@ -8,14 +13,11 @@ use openclaw_wire::{
     frame,
     id::SkillId,
     mcp::{Offered, TOOLS},
+    pass,
     runner::{Answer, Failure, Look, Outcome, Reply, Request},
 };
 use serde::de::DeserializeOwned;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, net::UnixStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Found, way};
@@ -36,6 +38,22 @@ impl<T> Untrusted<T> {
     pub fn into_labelled<L>(self, label: L) -> (T, L) {
         (self.0, label)
     }
+}
+
+impl Untrusted<Output> {
+    /// The call did what it should, as far as the skill says.
+    pub fn is_good(&self) -> bool {
+        !self.0.is_error
+    }
+}
+
+/// What a call gets besides its task.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// The files that its grant names, in that order, to read.
+    pub attached: Vec<OwnedFd>,
+    /// The far end of the socket to which the jail hands out what the skill made.
+    pub made: Option<OwnedFd>,
 }
 
 /// Text for the model.
@@ -81,9 +99,11 @@ impl Executor {
         grant: Grant,
         chat: &str,
         found: &Found,
+        handed: Handed,
         stop: &CancellationToken,
     ) -> Untrusted<Output> {
         let mut call = grant.into_call();
+        call.makes = handed.made.is_some();
         let (skill, tool) = (call.skill.clone(), call.tool.clone());
         if let Some(served) = &found.served {
             call.tool = served.name.clone();
@@ -96,7 +116,7 @@ impl Executor {
             }
         };
         let outcome = tokio::select! {
-            outcome = self.outcome(Request::Call(call)) => outcome,
+            outcome = self.outcome(Request::Call(call), handed) => outcome,
             () = stop.cancelled() => Ok(failed(Failure::Cancelled, "stopped")),
         };
         let outcome = outcome
@@ -132,7 +152,7 @@ impl Executor {
     /// Asks an MCP server for its tools. Nothing that it says is decided by, here or later. The error is for people.
     pub async fn look(&self, look: Look, stop: &CancellationToken) -> Result<Vec<Offered>, String> {
         let outcome = tokio::select! {
-            outcome = self.outcome(Request::Tools(look)) => outcome,
+            outcome = self.outcome(Request::Tools(look), Handed::default()) => outcome,
             () = stop.cancelled() => return Err("stopped".into()),
         };
         match outcome.map_err(|error| format!("the runner did not answer: {error}"))? {
@@ -147,7 +167,7 @@ impl Executor {
     /// Asks the runner about itself.
     pub async fn status(&self) -> io::Result<RunnerStatus> {
         let ask = async {
-            let mut stream = self.send(Request::Status).await?;
+            let mut stream = self.send(Request::Status, Handed::default()).await?;
             match receive(&mut stream).await? {
                 Reply::Status { confinement, skills_off, .. } => Ok(RunnerStatus { confinement, skills_off }),
                 _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a status")),
@@ -156,17 +176,26 @@ impl Executor {
         timeout(STATUS, ask).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    async fn send(&self, request: Request) -> io::Result<UnixStream> {
+    async fn send(&self, request: Request, handed: Handed) -> io::Result<UnixStream> {
         let door = Arc::clone(&self.door);
-        let stream = tokio::task::spawn_blocking(move || door.open()).await.map_err(io::Error::other)??;
+        let request = frame::encode(&request)?;
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut stream = door.open()?;
+            // The runner reads all of it at once.
+            stream.set_write_timeout(Some(STATUS))?;
+            stream.write_all(&request)?;
+            for fd in handed.attached.into_iter().chain(handed.made) {
+                pass::send(&stream, fd.as_fd())?;
+            }
+            Ok::<_, io::Error>(stream)
+        });
+        let stream = opened.await.map_err(io::Error::other)??;
         stream.set_nonblocking(true)?;
-        let mut stream = UnixStream::from_std(stream)?;
-        stream.write_all(&frame::encode(&request)?).await?;
-        Ok(stream)
+        UnixStream::from_std(stream)
     }
 
-    async fn outcome(&self, request: Request) -> io::Result<Outcome> {
-        let mut stream = self.send(request).await?;
+    async fn outcome(&self, request: Request, handed: Handed) -> io::Result<Outcome> {
+        let mut stream = self.send(request, handed).await?;
         loop {
             let reply =
                 timeout(SILENCE, receive(&mut stream)).await.map_err(|_| io::ErrorKind::TimedOut)??;

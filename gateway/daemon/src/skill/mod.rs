@@ -13,5 +13,5 @@ pub mod standing;
 mod execute;
 
 pub use catalog::{Catalog, Found};
-pub use execute::{Executor, Output, RunnerStatus, Untrusted};
+pub use execute::{Executor, Handed, Output, RunnerStatus, Untrusted};
 pub use words::Words;

@@ -3,6 +3,7 @@
 //! Source of every field: <https://core.telegram.org/bots/api>.
 
 mod error;
+mod upload;
 mod way;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use openclaw_wire::id::{BotName, ChatId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use error::{ApiError, Delivery, Gone};
+pub use upload::{SentAs, Upload, pieces, upload_within};
 pub use way::{Answer, BotApi, Lost, Posting};
 
 /// A method of the Bot API.

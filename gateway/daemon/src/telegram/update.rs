@@ -1,10 +1,12 @@
 //! Incoming updates, parsed once at the edge. Unknown fields are tolerated, unknown kinds are their own case.
 //! Source: <https://core.telegram.org/bots/api#update> (Bot API 10.3).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use openclaw_wire::id::{ChatId, UserId};
+
+use super::attachment::{Attachment, Kind as Carried, Media, largest};
 
 /// Most entities of a message that are looked at; Telegram gives no more than 100. Each may cover the whole text, so
 /// without a bound a small message would become much text.
@@ -72,7 +74,7 @@ impl Kind {
 }
 
 /// A chat.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Chat {
     /// Its id.
     pub id: ChatId,
@@ -82,7 +84,7 @@ pub struct Chat {
 }
 
 /// A sender. Names are not parsed: nothing may depend on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct User {
     /// The only identity.
     pub id: UserId,
@@ -92,7 +94,7 @@ pub struct User {
 }
 
 /// A message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Message {
     /// Unique in its chat.
     pub message_id: i64,
@@ -140,24 +142,31 @@ pub struct Message {
     /// Present when the text was written by an inline bot.
     #[serde(default)]
     pub via_bot: Option<User>,
-    #[serde(default, rename = "photo")]
-    photo: Option<Value>,
     #[serde(default)]
-    document: Option<Value>,
+    photo: Vec<Media>,
     #[serde(default)]
-    voice: Option<Value>,
+    document: Option<Media>,
     #[serde(default)]
-    audio: Option<Value>,
+    voice: Option<Media>,
     #[serde(default)]
-    video: Option<Value>,
+    audio: Option<Media>,
     #[serde(default)]
-    sticker: Option<Value>,
+    video: Option<Media>,
     #[serde(default)]
-    location: Option<Value>,
+    video_note: Option<Media>,
+    #[serde(default)]
+    animation: Option<Media>,
+    #[serde(default)]
+    sticker: Option<Media>,
+    #[serde(default)]
+    location: Option<IgnoredAny>,
+    /// Names of files of the conversation that come with it: from the operator's terminal alone.
+    #[serde(default)]
+    pub attached: Vec<String>,
 }
 
 /// A message that another one answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Quoted {
     /// Whose it was.
     #[serde(default)]
@@ -168,10 +177,26 @@ pub struct Quoted {
     /// Its caption.
     #[serde(default)]
     pub caption: Option<String>,
+    #[serde(default)]
+    photo: Vec<Media>,
+    #[serde(default)]
+    document: Option<Media>,
+    #[serde(default)]
+    voice: Option<Media>,
+    #[serde(default)]
+    audio: Option<Media>,
+    #[serde(default)]
+    video: Option<Media>,
+    #[serde(default)]
+    video_note: Option<Media>,
+    #[serde(default)]
+    animation: Option<Media>,
+    #[serde(default)]
+    sticker: Option<Media>,
 }
 
 /// A marked stretch of a text, in UTF-16 units.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Entity {
     /// `mention`, `bot_command`, ...
     #[serde(rename = "type")]
@@ -283,6 +308,31 @@ fn place(error: &serde_json::Error) -> String {
     format!("{what} (line {}, column {})", error.line(), error.column())
 }
 
+/// The one file among the fields of a message. What Telegram calls an animation it repeats as a document, for old bots.
+macro_rules! attachment {
+    ($message:expr) => {
+        [
+            (Carried::Voice, &$message.voice),
+            (Carried::Audio, &$message.audio),
+            (Carried::VideoNote, &$message.video_note),
+            (Carried::Animation, &$message.animation),
+            (Carried::Video, &$message.video),
+            (Carried::Sticker, &$message.sticker),
+            (Carried::Document, &$message.document),
+        ]
+        .into_iter()
+        .find_map(|(kind, media)| Attachment::new(kind, media.as_ref()?))
+        .or_else(|| Attachment::new(Carried::Photo, largest(&$message.photo)?))
+    };
+}
+
+impl Quoted {
+    /// The file that it carries.
+    pub fn attachment(&self) -> Option<Attachment<'_>> {
+        attachment!(self)
+    }
+}
+
 impl Message {
     /// Topic of a forum, or thread of a private chat; 0 without one.
     pub fn topic(&self) -> i64 {
@@ -297,20 +347,14 @@ impl Message {
         self.text.as_deref().or(self.caption.as_deref()).unwrap_or_default()
     }
 
-    /// Kind of the attachment, for the note that stands in for it.
-    pub fn attachment(&self) -> Option<&'static str> {
-        let has = |value: &Option<Value>| value.is_some();
-        [
-            ("photo", has(&self.photo)),
-            ("document", has(&self.document)),
-            ("voice note", has(&self.voice)),
-            ("audio file", has(&self.audio)),
-            ("video", has(&self.video)),
-            ("sticker", has(&self.sticker)),
-            ("location", has(&self.location)),
-        ]
-        .into_iter()
-        .find_map(|(name, there)| there.then_some(name))
+    /// The file that it carries.
+    pub fn attachment(&self) -> Option<Attachment<'_>> {
+        attachment!(self)
+    }
+
+    /// It says where somebody is.
+    pub fn is_location(&self) -> bool {
+        self.location.is_some()
     }
 
     /// The entities of [`Message::words`] with their text, cut at UTF-16 units.

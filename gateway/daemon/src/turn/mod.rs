@@ -7,12 +7,14 @@ mod lanes;
 mod careful;
 mod introduced;
 mod moved;
+mod attach;
 mod words;
 mod vouched;
 mod conversation;
 mod walk;
 mod think;
 mod permit;
+mod made;
 mod reply;
 mod orders;
 mod urgent;
@@ -47,6 +49,7 @@ use tracing::warn;
 
 use crate::{
     egress::Egress,
+    files::{self, Shelf},
     inbox::{self, Lane},
     model::{self, Models},
     outbox, policy,
@@ -62,8 +65,11 @@ use crate::{
 
 pub use terminal::Terminal;
 
+/// See [`Engine::fetching`].
+const FETCHING: usize = 4;
+
 /// The tables of all stages, in the order in which releases brought them. Only ever appended to.
-pub const MIGRATIONS: [&str; 17] = [
+pub const MIGRATIONS: [&str; 19] = [
     inbox::MIGRATION,
     session::pairing::MIGRATION,
     session::history::MIGRATION,
@@ -81,6 +87,8 @@ pub const MIGRATIONS: [&str; 17] = [
     skill::calls::MIGRATION_REASON,
     session::history::MIGRATION_USAGE,
     skill::standing::MIGRATION_REPORT,
+    files::MIGRATION,
+    outbox::file::MIGRATION,
 ];
 
 /// An accepted update on its way through its lane.
@@ -110,8 +118,12 @@ pub struct Engine {
     pub sender: outbox::sender::Sender,
     /// Models, as egress tells them.
     pub models: Models,
-    /// For what was spent.
+    /// For what was spent, and for files.
     pub egress: Egress,
+    /// The files of conversations.
+    pub shelf: Shelf,
+    /// Files that are fetched at the same time: their bytes are on the disk before they count.
+    fetching: Semaphore,
     /// The operator's own chat.
     pub terminal: Terminal,
     access: RwLock<Arc<Access>>,
@@ -159,8 +171,10 @@ pub struct Parts {
     pub sender: outbox::sender::Sender,
     /// Models in order of preference.
     pub models: Models,
-    /// The way out, for what was spent.
+    /// The way out, for what was spent, and for files.
     pub egress: Egress,
+    /// The files of conversations.
+    pub shelf: Shelf,
 }
 
 impl Engine {
@@ -183,6 +197,8 @@ impl Engine {
             terminal: Terminal::default(),
             models: parts.models,
             egress: parts.egress,
+            shelf: parts.shelf,
+            fetching: Semaphore::new(FETCHING),
             access: RwLock::new(Arc::new(access)),
             bots: Mutex::default(),
             guesses: Guesses::default(),

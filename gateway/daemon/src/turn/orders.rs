@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 
 use super::{Engine, money, now};
 use crate::{
+    files,
     inbox::{self, Lane},
+    outbox,
     session::{Command, history},
     store::StoreError,
 };
@@ -34,14 +36,22 @@ pub async fn carry_out(
 
 async fn new(engine: &Engine, lane: &Lane) -> Result<String, StoreError> {
     let lane = lane.clone();
-    engine
+    let gone = engine
         .store
         .write(move |tx| {
             let session = history::open(tx, lane.bot.as_str(), lane.chat.0, lane.topic)?;
-            history::clear(tx, session)
+            history::clear(tx, session)?;
+            files::rows::forget(tx, session, &outbox::file::held(tx)?)
         })
         .await?;
-    Ok("A new conversation. What was said before is forgotten here.".into())
+    engine.shelf.remove(&gone);
+    Ok(match gone.len() {
+        0 => "A new conversation. What was said before is forgotten here.".into(),
+        1 => "A new conversation. What was said before is forgotten here, and its file is deleted.".into(),
+        count => format!(
+            "A new conversation. What was said before is forgotten here, and its {count} files are deleted."
+        ),
+    })
 }
 
 impl Engine {
@@ -117,8 +127,10 @@ async fn privacy(engine: &Engine) -> String {
     let hosts = hosts.into_iter().filter(|host| !host.is_empty()).collect::<Vec<_>>().join(", ");
     format!(
         "Telegram sees every message here. The model server ({}) sees this conversation and what skills return. \
-         The server that runs this assistant stores the conversation until /new, and a summary of its older part. \
+         The server that runs this assistant stores the conversation until /new, and a summary of its older part; files that come with messages or that \
+         skills make until /new or for {} days. \
          Keys are in a process of their own; neither the model nor a skill ever sees them.",
-        if hosts.is_empty() { "none: the rehearsal model runs here" } else { &hosts }
+        if hosts.is_empty() { "none: the rehearsal model runs here" } else { &hosts },
+        engine.config.files.days,
     )
 }

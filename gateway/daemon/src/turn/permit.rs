@@ -7,8 +7,9 @@ use openclaw_wire::admin::{Ask, ChatEvent};
 use serde_json::Value;
 use tracing::info;
 
-use super::{Engine, TERMINAL, now, now_ms, owner, reply::Reply};
+use super::{Engine, TERMINAL, made, now, now_ms, owner, reply::Reply};
 use crate::{
+    files::File,
     inbox::Lane,
     outbox::rows,
     policy::{
@@ -20,6 +21,19 @@ use crate::{
     skill::Found,
     store::StoreError,
 };
+
+/// A call that the model wants.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The tool.
+    pub found: &'a Found,
+    /// Our id of the call.
+    pub call: &'a str,
+    /// Valid against its schema.
+    pub arguments: &'a Value,
+    /// The files that they name.
+    pub files: &'a [File],
+}
 
 /// The outcome, for one call.
 pub enum Permit {
@@ -34,17 +48,18 @@ pub async fn permit(
     engine: &Engine,
     lane: &Lane,
     reply: &Reply,
-    found: &Found,
-    call: &str,
-    arguments: &Value,
+    wanted: Wanted<'_>,
     who: Admission,
 ) -> Result<Permit, StoreError> {
+    let Wanted { found, call, arguments, files } = wanted;
     let principal = match who {
         Admission::Owner(_) => Principal::Owner,
         Admission::Person(user) => Principal::Person(user),
     };
     let place = owner::place(engine, lane, who);
+    let attached = made::attached(files);
     let proposal = Proposal {
+        attached: &attached,
         call,
         skill: &found.skill,
         tool: &found.tool,

@@ -32,6 +32,7 @@ impl Engine {
     pub async fn recover(self: &Arc<Self>) -> Result<usize, StoreError> {
         self.follow_all().await?;
         self.close_unasked().await?;
+        self.sweep_files().await?;
         let rows = self.store.read(inbox::waiting)?;
         let count = rows.len();
         let seat = self.begin(rows.last().map(|row| row.id)).await?;
@@ -115,6 +116,9 @@ impl Engine {
     /// Deletes what is no longer needed, for ever.
     pub async fn tidy(self: Arc<Self>) {
         loop {
+            if let Err(error) = self.expire_files().await {
+                warn!(%error, "could not delete old files");
+            }
             let now = now();
             let tidied = self
                 .store

@@ -14,7 +14,7 @@ use openclaw_wire::{
 };
 use tracing::{info, warn};
 
-use super::{Engine, now, owner};
+use super::{Engine, made, now, owner};
 use crate::{
     inbox::Lane,
     policy::{Decision, Principal, Proposal, decide},
@@ -186,12 +186,23 @@ impl Engine {
         if let Err(why) = found.validate(&run.arguments) {
             return Ok(Err(why));
         }
+        // What its arguments may name is what the operator attached in the terminal.
+        let lane = super::terminal::lane();
+        let files = match made::named(self, &lane, &found, &run.arguments)? {
+            Ok(files) => files,
+            Err(why) => return Ok(Err(why)),
+        };
+        let attached = match made::open(self, &files).await {
+            Ok(attached) => attached,
+            Err(why) => return Ok(Err(why)),
+        };
         let call = format!("operator-{}", jiff::Timestamp::now().as_nanosecond());
         let proposal = Proposal {
             call: &call,
             skill: &found.skill,
             tool: &found.tool,
             arguments: &run.arguments,
+            attached: &made::attached(&files),
             principal: Principal::Operator,
             owner_there: true,
         };
@@ -202,12 +213,15 @@ impl Engine {
         };
         let (id, skill, tool) = (call.clone(), found.skill.id.to_string(), run.tool.clone());
         self.store.write(move |tx| calls::start(tx, &id, 0, &skill, &tool, now()).map(drop)).await?;
-        let output = self.executor.run(grant, "", &found, &self.stopping).await;
+        let ran = made::run(self, &lane, (grant, "", &found), attached, &self.stopping).await?;
+        let (output, made, lost) = ran.into_parts();
         let (output, ()) = output.into_labelled(());
         let end = calls::End { failed: output.is_error, reason: output.reason };
+        let ending = made::Ending { call, inbox: 0, by: found.skill.id.to_string(), end };
         // What it said is the operator's alone.
-        self.store.write(move |tx| calls::finish(tx, &call, "", end, now())).await?;
-        Ok(Ok(Ran { text: output.text, is_error: output.is_error }))
+        let note = made::store(self, made, ending, |files| (made::note(files, lost), String::new())).await?;
+        let text = [output.text].into_iter().chain(note).collect::<Vec<_>>().join("\n");
+        Ok(Ok(Ran { text, is_error: output.is_error }))
     }
 
     /// The last calls, newest first; of one skill, or of all.

@@ -12,11 +12,12 @@ use tracing::{info, warn};
 use super::{
     Engine,
     conversation::{Conversation, text_of},
-    now,
+    made, now,
     permit::{self, Permit},
     reply::Reply,
 };
 use crate::{
+    files::File,
     inbox::Lane,
     model::{
         ModelError,
@@ -38,6 +39,10 @@ pub struct Thought {
     pub text: String,
     /// The text is about a failure.
     pub failed: bool,
+    /// The user stopped it.
+    pub stopped: bool,
+    /// Tools were called.
+    pub called: bool,
     /// Turns with their labels, as JSON, that are not stored yet.
     pub unstored: Vec<(String, String)>,
 }
@@ -65,6 +70,8 @@ struct Ready<'a> {
     id: String,
     found: Found,
     grant: Grant,
+    /// Files that it names, in the order of its grant.
+    files: Vec<File>,
 }
 
 /// Thinks about one message. A message that was begun before a crash goes on where its stored turns end.
@@ -103,6 +110,7 @@ pub async fn think(
         () = stop.cancelled() => desk.stopped().await?,
         result = desk.until_words() => result?,
     }
+    desk.thought.called = desk.turns.iter().any(|turn| matches!(turn, Turn::ToolResults { .. }));
     Ok(desk.thought)
 }
 
@@ -207,8 +215,8 @@ impl Desk<'_> {
         for (at, call) in calls.iter().enumerate() {
             let id = format!("{}{}", calls_of(self.row), call.id);
             match self.prepare(call, &id).await? {
-                Ok((grant, found)) => {
-                    ready.push((at, Ready { call, id, found, grant }));
+                Ok((grant, found, files)) => {
+                    ready.push((at, Ready { call, id, found, grant, files }));
                     results.push(None);
                 }
                 Err(result) => results.push(Some(result)),
@@ -237,7 +245,7 @@ impl Desk<'_> {
         &mut self,
         call: &ToolCall,
         id: &str,
-    ) -> Result<Result<(Grant, Found), (ToolResult, Label)>, StoreError> {
+    ) -> Result<Result<(Grant, Found, Vec<File>), (ToolResult, Label)>, StoreError> {
         let refuse = |text: String| Ok(Err(self.result(call, &text, true)));
         if let Some(invalid) = &call.invalid {
             return refuse(invalid.reason.clone());
@@ -266,12 +274,16 @@ impl Desk<'_> {
             }
             calls::State::Started | calls::State::New => {}
         }
+        let files = match made::named(self.engine, self.lane, &found, &call.arguments)? {
+            Ok(files) => files,
+            Err(why) => return refuse(why),
+        };
         let waited = Instant::now();
-        let permit =
-            permit::permit(self.engine, self.lane, self.reply, &found, id, &call.arguments, self.who).await?;
+        let wanted = permit::Wanted { found: &found, call: id, arguments: &call.arguments, files: &files };
+        let permit = permit::permit(self.engine, self.lane, self.reply, wanted, self.who).await?;
         self.deadline += waited.elapsed();
         match permit {
-            Permit::Granted(grant) => Ok(Ok((grant, found))),
+            Permit::Granted(grant) => Ok(Ok((grant, found, files))),
             Permit::Denied(why) => {
                 info!(row = self.row, tool = call.name, "denied a call");
                 Ok(Err(self.result(call, &format!("Denied: {why}."), true)))
@@ -281,8 +293,12 @@ impl Desk<'_> {
 
     /// Runs one granted call between its two rows.
     async fn execute(&self, ready: Ready<'_>) -> Result<(ToolResult, Label), StoreError> {
-        let Ready { call, id, found, grant } = ready;
+        let Ready { call, id, found, grant, files } = ready;
         let (skill, tool, row, at) = (found.skill.id.clone(), call.name.clone(), self.row, now());
+        let attached = match made::open(self.engine, &files).await {
+            Ok(attached) => attached,
+            Err(why) => return Ok(self.result(call, &why, true)),
+        };
         let (call_id, skill_name) = (id.clone(), skill.to_string());
         let first = self
             .engine
@@ -295,20 +311,27 @@ impl Desk<'_> {
         self.reply.tool(&call.name);
         let started = Instant::now();
         let chat = spend::account(self.lane);
-        let output = self.engine.executor.run(grant, &chat, &found, self.stop).await;
+        let granted = (grant, chat.as_str(), &found);
+        let ran = made::run(self.engine, self.lane, granted, attached, self.stop).await?;
+        let (output, made, lost) = ran.into_parts();
         let (output, label) = output.into_labelled(Label::returned(&skill, &call.id));
         info!(row, call = id, %skill, error = output.is_error, elapsed_ms = started.elapsed().as_millis() as u64, "ran a tool");
         self.engine.denied(self.lane, &output.denials).await;
         let text = mark::untrusted(&format!("output of {skill}"), &output.text);
-        let result = ToolResult {
-            call_id: call.id.clone(),
-            content: vec![Content::text(text)],
-            is_error: output.is_error,
-        };
-        let stored = serde_json::to_string(&result).unwrap_or_default();
-        let (at, end) = (now(), calls::End { failed: output.is_error, reason: output.reason });
-        self.engine.store.write(move |tx| calls::finish(tx, &id, &stored, end, at)).await?;
-        Ok((result, label))
+        let end = calls::End { failed: output.is_error, reason: output.reason };
+        let ending = made::Ending { call: id, inbox: row, by: skill.to_string(), end };
+        let result = made::store(self.engine, made, ending, |files| {
+            let sent = if files.is_empty() { "" } else { " The user gets them with your answer." };
+            let note = made::note(files, lost).map(|note| Content::text(mark::plain(&note) + sent));
+            let result = ToolResult {
+                call_id: call.id.clone(),
+                content: [Content::text(text)].into_iter().chain(note).collect(),
+                is_error: output.is_error,
+            };
+            let stored = serde_json::to_string(&result).unwrap_or_default();
+            (result, stored)
+        });
+        Ok((result.await?, label))
     }
 
     fn result(&self, call: &ToolCall, text: &str, is_error: bool) -> (ToolResult, Label) {
@@ -361,6 +384,7 @@ impl Desk<'_> {
 
     /// What had an effect and was cut off may have happened: chat, owner and model are told.
     async fn stopped(&mut self) -> Result<(), StoreError> {
+        self.thought.stopped = true;
         let row = self.row;
         let tools = self.engine.store.write(move |tx| calls::stopped(tx, row, now())).await?;
         let reads = |tool: &String| {

@@ -2,19 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use openclaw_wire::admin::ChatEvent;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Engine, Item, TERMINAL,
+    Engine, Item, TERMINAL, attach,
     conversation::Conversation,
-    now, now_ms, orders,
+    made, now, now_ms, orders,
     reply::Reply,
     think::{self, Thought},
     vouched::{self, Vouched},
     words,
 };
 use crate::{
+    files,
     inbox::{self, Lane},
     outbox::shown::{self, Shown},
     policy::ask,
@@ -87,13 +89,21 @@ async fn take(
         })
         .collect();
     let rows: Vec<i64> = items.iter().map(|item| item.row).collect();
-    let (user, labels) = words::user_turn(&messages, edited, who);
-    if labels.is_empty() {
+    let mut conversation = before(engine, lane, rows[0])?;
+    let begun = !conversation.stored.is_empty();
+    let came = match begun {
+        // What came with it is told in the turn that is stored.
+        true => Vec::new(),
+        false => attach::take_in(engine, lane, rows[0], &messages, stop).await?,
+    };
+    let (user, labels) = words::user_turn(&messages, edited, who, &came);
+    if labels.is_empty() && !begun {
         // A poll, a contact, a pinned message: no words, and a prompt without words is an error.
         return answer(engine, lane, &rows, "I can't read this kind of message yet.").await;
     }
-
-    let mut conversation = before(engine, lane, rows[0])?;
+    if let Some(why) = words::nothing_but_lost(&messages, &came) {
+        return answer(engine, lane, &rows, &why).await;
+    }
     vouched::owners_words(&user, &labels, &mut conversation.vouched);
     let tainted = conversation.tainted || labels.iter().any(|label| label.integrity.taints());
     let vouched = Vouched::new(std::mem::take(&mut conversation.vouched), tainted);
@@ -183,6 +193,16 @@ async fn end(
     let (at, lane_) = (now_ms(), lane.clone());
     let outgoing = reply.outgoing(&thought.text);
     let (first, was_shown) = (rows[0], reply.was_shown());
+    // A user who stopped it does not want more of it.
+    let made = match thought.called && !thought.stopped {
+        true => engine.store.read(|connection| files::rows::made_for(connection, first))?,
+        false => Vec::new(),
+    };
+    let names = made::note(&made, None);
+    let carried = match lane.bot.as_str() == TERMINAL {
+        true => Vec::new(),
+        false => made::outgoing(lane, first, made),
+    };
     engine
         .store
         .write(move |tx| {
@@ -196,9 +216,13 @@ async fn end(
             }
             ask::withdraw(tx, &think::calls_of(first))?;
             rows.iter().try_for_each(|row| inbox::done(tx, *row))?;
-            outgoing.iter().try_for_each(|one| crate::outbox::rows::enqueue(tx, one, at).map(drop))
+            outgoing.iter().try_for_each(|one| crate::outbox::rows::enqueue(tx, one, at).map(drop))?;
+            carried.iter().try_for_each(|one| crate::outbox::file::enqueue(tx, one, at).map(drop))
         })
         .await?;
+    if let Some(names) = names {
+        reply.chat_event(ChatEvent::Files(names));
+    }
     reply.end(engine, &thought.text, thought.failed).await;
     Ok(())
 }

@@ -31,6 +31,7 @@ use serde_json::json;
 use crate::{
     call::Jailer,
     cgroup::Cgroups,
+    running::Handed,
     skills::Ready,
     spec::{self, Grant, Skill, Spec},
 };
@@ -111,7 +112,8 @@ fn all_in(jailer: &Jailer, scene: &Scene, without: &[Barrier]) -> anyhow::Result
     let places = scene.places(without);
     let task = Task { tool: "all".into(), arguments: json!({ "places": places }) };
     let ready = ready(scene, without, limits(None));
-    let mut seen: Seen = match jailer.run(&ready, serde_json::to_vec(&task)?, None, None, |_| ()).outcome {
+    let task = serde_json::to_vec(&task)?;
+    let mut seen: Seen = match jailer.run(&ready, task, Handed::default(), None, |_| ()).outcome {
         Outcome::Output(text) => serde_json::from_str(&text)?,
         Outcome::Failed { detail, .. } => anyhow::bail!("a jail for the probes: {detail}"),
     };
@@ -124,7 +126,8 @@ fn all_in(jailer: &Jailer, scene: &Scene, without: &[Barrier]) -> anyhow::Result
         scene.fill()?;
         let task = Task { tool: "amount".into(), arguments: json!({ "places": places, "name": probe.name }) };
         let ready = self::ready(scene, without, limits(Some(amount)));
-        let told = match jailer.run(&ready, serde_json::to_vec(&task)?, None, None, |_| ()).outcome {
+        let task = serde_json::to_vec(&task)?;
+        let told = match jailer.run(&ready, task, Handed::default(), None, |_| ()).outcome {
             Outcome::Output(text) => serde_json::from_str(&text)?,
             Outcome::Failed { reason, detail } => Told::Refused(format!("{reason:?}: {detail}")),
         };
@@ -169,6 +172,8 @@ fn ready(scene: &Scene, without: &[Barrier], limits: Limits) -> Ready {
         required: false,
         limits: spec::Limits::of(&limits),
         without: without.to_vec(),
+        attached: Vec::new(),
+        makes: None,
         authority: None,
     };
     Ready { spec, limits, weight: 256 << 20, hosts: false }

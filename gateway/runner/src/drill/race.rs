@@ -13,7 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 
 use super::{Scene, limits, ready};
-use crate::{call::Jailer, spec::Grant};
+use crate::{call::Jailer, running::Handed, spec::Grant};
 
 /// Jails that are built while the folder changes places.
 const BUILT: usize = 20;
@@ -56,7 +56,7 @@ pub fn row(jailer: &Jailer, scene: &Scene) -> anyhow::Result<Row> {
             }
         });
         for _ in 0..BUILT {
-            match jailer.run(&ready, task.clone(), None, None, |_| ()).outcome {
+            match jailer.run(&ready, task.clone(), Handed::default(), None, |_| ()).outcome {
                 Outcome::Output(text) if text.contains("got") => got += 1,
                 Outcome::Output(_) => saw += 1,
                 Outcome::Failed { .. } => refused += 1,

@@ -3,6 +3,7 @@
 
 use std::{
     fs::File,
+    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -24,7 +25,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::{Given, Zygote, begin, forward, lock, root};
+use crate::{Given, Zygote, begin, forward, lock, made, root};
 
 /// Why the skill was not started.
 #[derive(Debug, thiserror::Error)]
@@ -100,12 +101,16 @@ fn live(control: &UnixStream, spec: &Spec, prepared: Prepared) -> Result<i32, Tr
     let Prepared { mut evidence, mounts } = prepared;
     let way = spec.authority.is_some().then(|| pass::receive(control)).transpose();
     let way = way.context("receive the way out")?;
+    let attached: io::Result<_> = spec.attached.iter().map(|_| pass::receive(control)).collect();
+    let attached = attached.context("receive the attachments")?;
+    let made = spec.makes.map(|_| pass::receive(control)).transpose();
+    let made = made.context("receive the socket for what the skill makes")?;
     if spec.with(Barrier::Namespaces) {
         // Now that it is in the call's own cgroup.
         namespaces::own_cgroup().context("make the jail's cgroup namespace")?;
     }
     let root = match Kind::of(spec).mounts {
-        true => root::build(spec)?,
+        true => root::build(spec, attached)?,
         false => root::none(spec)?,
     };
     let way = way.map(forward::listen).transpose()?;
@@ -119,6 +124,10 @@ fn live(control: &UnixStream, spec: &Spec, prepared: Prepared) -> Result<i32, Tr
     way.map(forward::start).transpose()?;
     runs(control, &mounts, None).context("tell the runner")?;
     let status = reap_until(skill)?;
+    if let (Some(made), 0) = (made, status.as_raw()) {
+        // Whoever reads sees by the missing end that it is not all.
+        let _unheard = made::hand_out(made);
+    }
     Ok(status.as_raw())
 }
 

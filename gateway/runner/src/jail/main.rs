@@ -27,6 +27,8 @@ mod copy;
 mod tree;
 mod libraries;
 mod runtime;
+mod attached;
+mod made;
 mod lock;
 mod forward;
 mod begin;

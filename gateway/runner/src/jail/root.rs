@@ -1,4 +1,4 @@
-//! The jail's root: a small tmpfs with the skill, the granted folders, four devices, `/tmp`, and libraries for a program
+//! The jail's root: a small tmpfs with the skill, the granted folders, the attachments, four devices, `/tmp`, and libraries for a program
 //! that is linked against them. Never `/proc`, `/sys`, `/run`, `/etc` or a home.
 //!
 //! No `/proc`, not even with its own processes alone: a mount of it is refused inside most containers and hardened
@@ -13,12 +13,13 @@ use std::{
 use anyhow::Context as _;
 use openclaw_confine::mounts::{Without, restrict};
 use openclaw_runner::spec::{AUTHORITY, CLIENT, NAMESPACES, SKILL, Spec};
+use openclaw_wire::file::ATTACHED;
 use rustix::{
     fs::{Mode, OFlags},
     mount::{MountFlags, MountPropagationFlags, UnmountFlags},
 };
 
-use crate::{copy, first::Trouble, libraries, runtime, tree};
+use crate::{attached, copy, first::Trouble, libraries, made, runtime, tree};
 
 /// Where the new root is mounted while it is built: a folder that is sure to exist, and that nobody needs after.
 const BASE: &str = "/proc";
@@ -57,7 +58,7 @@ pub fn prepare() -> anyhow::Result<()> {
 }
 
 /// Builds the rest of the root and moves into it; the host's files are out of reach then.
-pub fn build(spec: &Spec) -> Result<Root, Trouble> {
+pub fn build(spec: &Spec, attached: Vec<OwnedFd>) -> Result<Root, Trouble> {
     let base = Path::new(BASE);
     let mut root =
         Root { program: None, read: vec!["/files".into()], write: Vec::new(), execute: Vec::new() };
@@ -98,6 +99,13 @@ pub fn build(spec: &Spec) -> Result<Root, Trouble> {
         if grant.write {
             root.write.push(grant.inside.clone());
         }
+    }
+    if !spec.attached.is_empty() {
+        attached::mount(&spec.attached, attached, base)?;
+        root.read.push(ATTACHED.into());
+    }
+    if let Some(most) = spec.makes {
+        made::mount(most, base, &mut root)?;
     }
     for name in DEVICES {
         let may = if name == "urandom" { &mut root.read } else { &mut root.write };
@@ -161,7 +169,8 @@ fn enter(base: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tmpfs(target: &Path, more: MountFlags, options: &str) -> anyhow::Result<()> {
+/// A file system in memory.
+pub fn tmpfs(target: &Path, more: MountFlags, options: &str) -> anyhow::Result<()> {
     let options = std::ffi::CString::new(options).expect("made of digits and letters");
     let flags = MountFlags::NOSUID | MountFlags::NODEV | more;
     rustix::mount::mount(c"tmpfs", target, c"tmpfs", flags, options.as_c_str())

@@ -182,6 +182,8 @@ impl Rig {
             tool: "probe".into(),
             arguments,
             definition: None,
+            attached: Vec::new(),
+            makes: false,
         };
         frame::write(&stream, &Request::Call(call)).unwrap();
         match frame::read(&stream).unwrap() {

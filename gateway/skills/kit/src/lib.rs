@@ -1,6 +1,7 @@
 //! What the bundled skills have in common: one task in, one answer out, and requests by the way out of their jail.
 //! Never more than a small skill needs, and never a right: what a request may reach is judged outside.
 
+pub mod attached;
 pub mod folder;
 pub mod http;
 pub mod service;

@@ -1,21 +1,19 @@
-//! Whom a skill asks: the addresses that its manifest hands it, and, where OpenAI's API has servers of one's own, which of the
-//! two it is.
+//! Whom a skill asks: one of the addresses that its manifest hands it, as its argument `source` says.
 
 use serde::Deserialize;
 use url::Url;
 
-/// How many there are, in words.
-const NUMBERS: [&str; 4] = ["no", "one", "two", "three"];
-
-/// The addresses that the manifest hands to the program, which must be so many.
-pub fn addresses<const N: usize>() -> Result<[Url; N], String> {
-    const { assert!(N < NUMBERS.len()) };
-    let urls: Vec<Url> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
-    urls.try_into()
-        .map_err(|_| format!("its skill.toml does not name the {} addresses that it asks", NUMBERS[N]))
+/// The address of a path at one of the services that the manifest names, counted from 0.
+pub fn address(service: usize, path: &str) -> Result<Url, String> {
+    let named = std::env::args().nth(1 + service).and_then(|arg| arg.parse::<Url>().ok());
+    let mut url = named.ok_or_else(|| {
+        format!("its skill.toml names no address for the service {} that it asks", service + 1)
+    })?;
+    url.set_path(path);
+    Ok(url)
 }
 
-/// Whose service of OpenAI's API: the argument `source` of a tool.
+/// Whose service of OpenAI's API: the argument `source` of a tool, in the order of the manifest.
 #[derive(Debug, Clone, Copy, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
@@ -29,12 +27,6 @@ pub enum Source {
 impl Source {
     /// The address of a path there.
     pub fn address(self, path: &str) -> Result<Url, String> {
-        let [openai, local] = addresses()?;
-        let mut url = match self {
-            Self::Openai => openai,
-            Self::Local => local,
-        };
-        url.set_path(path);
-        Ok(url)
+        address(self as usize, path)
     }
 }

@@ -6,6 +6,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use openclaw_wire::file::FileName;
+
 /// Deepest nesting and most entries that are walked; a home folder given by mistake must not eat the time limit.
 const DEEPEST: usize = 16;
 const MOST: usize = 20_000;
@@ -30,16 +32,19 @@ impl Folder {
         Self(root.into())
     }
 
-    /// The place of a path that the model named.
+    /// The place of a path that the model named: in the folder, or an attachment of the conversation.
     pub fn resolve(&self, path: &str) -> Result<PathBuf, String> {
+        if FileName::at(path).is_some() {
+            return Ok(path.into());
+        }
         let relative = Path::new(path.trim_start_matches("./"));
         let inside =
             relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         match inside && !path.contains('\0') {
             true => Ok(self.0.join(relative)),
-            false => {
-                Err(format!("{path}: a path must lie inside the documents folder, like `letters/one.md`"))
-            }
+            false => Err(format!(
+                "{path}: a path must lie inside the documents folder, like `letters/one.md`, or be an attachment's, like `/attached/7.pdf`"
+            )),
         }
     }
 
@@ -113,7 +118,10 @@ mod tests {
         assert_eq!((paths, all), (vec!["a.txt", "b/c/d.txt"], true));
         let top: Vec<_> = folder.entries("").expect("lists").into_iter().map(|entry| entry.path).collect();
         assert_eq!(top, ["b", "a.txt"]);
-        for bad in ["..", "../x", "b/../../x", "/etc/passwd", "b/\0"] {
+        assert_eq!(folder.resolve("/attached/7.pdf"), Ok("/attached/7.pdf".into()));
+        for bad in
+            ["..", "../x", "b/../../x", "/etc/passwd", "b/\0", "/attached/x/7.pdf", "/attached/../7.pdf"]
+        {
             assert!(folder.resolve(bad).is_err(), "{bad:?}");
         }
     }

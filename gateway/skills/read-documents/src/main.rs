@@ -1,5 +1,5 @@
 //! The skill `read-documents`: one task on standard input, one answer on standard output. Runs in a jail and sees the
-//! documents under `/files/documents`; never writes, never opens a connection, never shows a path of the machine.
+//! documents under `/files/documents` and the attachment that a call names; never writes, never opens a connection, never shows a path of the machine.
 
 use std::{
     io::{self, Read, Write},

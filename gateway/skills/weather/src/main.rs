@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use openclaw_skill_kit::{arguments, service::addresses};
+use openclaw_skill_kit::{arguments, service};
 use openclaw_wire::runner::Task;
 use serde::Deserialize;
 use url::Url;
@@ -43,18 +43,24 @@ fn main() -> ExitCode {
 
 fn answer(task: &Task) -> Result<String, String> {
     let wanted: Wanted = arguments(task)?;
-    let [places, forecast, other] = addresses()?;
     let days = wanted.days.clamp(1, 7);
     match wanted.source {
-        Source::Meteo => meteo::weather(&places, &forecast, &wanted.place, days),
-        Source::OpenWeatherMap => openweather::weather(&other, &wanted.place, days),
+        Source::Meteo => meteo::weather(&wanted.place, days),
+        Source::OpenWeatherMap => openweather::weather(&wanted.place, days),
     }
 }
 
-/// An address with a path and a query.
-fn address(base: &Url, path: &str, query: &[(&str, &str)]) -> Url {
-    let mut url = base.clone();
-    url.set_path(path);
+/// Whom it asks, in the order of its manifest.
+#[derive(Clone, Copy)]
+enum Service {
+    Places,
+    Forecast,
+    OpenWeatherMap,
+}
+
+/// An address there with a path and a query.
+fn address(of: Service, path: &str, query: &[(&str, &str)]) -> Result<Url, String> {
+    let mut url = service::address(of as usize, path)?;
     url.query_pairs_mut().extend_pairs(query);
-    url
+    Ok(url)
 }

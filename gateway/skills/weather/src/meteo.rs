@@ -2,9 +2,8 @@
 
 use openclaw_skill_kit::http;
 use serde::Deserialize;
-use url::Url;
 
-use crate::{MOST, address};
+use crate::{MOST, Service, address};
 
 #[derive(Deserialize)]
 struct Places {
@@ -50,11 +49,11 @@ struct Daily {
 }
 
 /// Finds the place and tells its weather.
-pub fn weather(places: &Url, forecast: &Url, place: &str, days: usize) -> Result<String, String> {
-    let found = find(places, place)?;
+pub fn weather(place: &str, days: usize) -> Result<String, String> {
+    let found = find(place)?;
     let (latitude, longitude) = (found.latitude.to_string(), found.longitude.to_string());
     let url = address(
-        forecast,
+        Service::Forecast,
         "/v1/forecast",
         &[
             ("latitude", &latitude),
@@ -67,20 +66,20 @@ pub fn weather(places: &Url, forecast: &Url, place: &str, days: usize) -> Result
             ("timezone", "auto"),
             ("forecast_days", &days.to_string()),
         ],
-    );
+    )?;
     let said = http::json(&url, &[], MOST)?;
     let said = Forecast::deserialize(&said).map_err(|error| format!("Open-Meteo answered oddly: {error}"))?;
     Ok(words(&found, &said))
 }
 
 /// `Paris, US`: the part after the comma chooses among places of one name.
-fn find(places: &Url, place: &str) -> Result<Place, String> {
+fn find(place: &str) -> Result<Place, String> {
     let (name, country) = match place.split_once(',') {
         Some((name, country)) => (name.trim(), Some(country.trim().to_lowercase())),
         None => (place.trim(), None),
     };
-    let query = [("name", name), ("count", "20"), ("language", "en"), ("format", "json")];
-    let said = http::json(&address(places, "/v1/search", &query), &[], MOST)?;
+    let query = [("name", name), ("count", "20"), ("language", "en")];
+    let said = http::json(&address(Service::Places, "/v1/search", &query)?, &[], MOST)?;
     let said = Places::deserialize(&said).map_err(|error| format!("Open-Meteo answered oddly: {error}"))?;
     let fits = |found: &Place| {
         country.as_ref().is_none_or(|country| {

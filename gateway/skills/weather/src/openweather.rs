@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use openclaw_skill_kit::http;
 use serde::Deserialize;
-use url::Url;
 
-use crate::{MOST, address};
+use crate::{MOST, Service, address};
 
 #[derive(Deserialize)]
 struct Now {
@@ -55,12 +54,13 @@ struct Step {
 }
 
 /// Tells the weather of a place.
-pub fn weather(base: &Url, place: &str, days: usize) -> Result<String, String> {
+pub fn weather(place: &str, days: usize) -> Result<String, String> {
     let query = [("q", place), ("units", "metric"), ("lang", "en")];
     let odd = |error: serde_json::Error| format!("OpenWeatherMap answered oddly: {error}");
-    let now = http::json(&address(base, "/data/2.5/weather", &query), &[], MOST)?;
+    let ask = |path: &str| http::json(&address(Service::OpenWeatherMap, path, &query)?, &[], MOST);
+    let now = ask("/data/2.5/weather")?;
     let now = Now::deserialize(&now).map_err(odd)?;
-    let steps = http::json(&address(base, "/data/2.5/forecast", &query), &[], MOST)?;
+    let steps = ask("/data/2.5/forecast")?;
     let steps = Steps::deserialize(&steps).map_err(odd)?;
     let sky = |weather: &[Sky]| weather.first().map(|sky| sky.description.clone()).unwrap_or_default();
     let mut text = format!(

@@ -3,8 +3,9 @@
 
 use std::process::ExitCode;
 
-use openclaw_skill_kit::{arguments, cut, http, service::addresses};
+use openclaw_skill_kit::{arguments, cut, http, service};
 use openclaw_wire::runner::Task;
+use quick_xml::escape::{resolve_predefined_entity, unescape_with};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,7 +24,8 @@ struct Wanted {
     source: Source,
 }
 
-#[derive(Deserialize, Default)]
+/// In the order of the manifest.
+#[derive(Deserialize, Default, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum Source {
     #[default]
@@ -49,50 +51,57 @@ fn main() -> ExitCode {
 
 fn answer(task: &Task) -> Result<String, String> {
     let wanted: Wanted = arguments(task)?;
-    let [mut brave, mut searxng] = addresses()?;
     let count = wanted.count.clamp(1, 20);
+    let number = count.to_string();
+    let (path, more): (_, (&str, &str)) = match wanted.source {
+        Source::Brave => ("/res/v1/web/search", ("count", &number)),
+        Source::Searxng => ("/search", ("format", "json")),
+    };
+    let mut url = service::address(wanted.source as usize, path)?;
+    url.query_pairs_mut().append_pair("q", &wanted.query).append_pair(more.0, more.1);
+    let said = http::json(&url, &[("accept", "application/json")], MOST)?;
     let hits = match wanted.source {
-        Source::Brave => {
-            brave.set_path("/res/v1/web/search");
-            brave.query_pairs_mut().append_pair("q", &wanted.query).append_pair("count", &count.to_string());
-            from_brave(&http::json(&brave, &[("accept", "application/json")], MOST)?)
-        }
-        Source::Searxng => {
-            searxng.set_path("/search");
-            searxng.query_pairs_mut().append_pair("q", &wanted.query).append_pair("format", "json");
-            from_searxng(&http::json(&searxng, &[("accept", "application/json")], MOST)?)
-        }
+        Source::Brave => from_brave(&said),
+        Source::Searxng => from_searxng(&said),
     };
     Ok(words(&hits, count))
 }
 
-/// `web.results[]` with `title`, `url`, `description` (api-dashboard.search.brave.com/app/documentation).
+/// `web.results[]` with `title`, `url`, `description` (api-dashboard.search.brave.com/app/documentation). Its words are HTML.
 fn from_brave(said: &Value) -> Vec<Hit> {
-    hits(&said["web"]["results"], "description")
+    hits(&said["web"]["results"], "description", without_markup)
 }
 
-/// `results[]` with `title`, `url`, `content` (docs.searxng.org/dev/search_api.html).
+/// `results[]` with `title`, `url`, `content` (docs.searxng.org/dev/search_api.html), which are plain.
 fn from_searxng(said: &Value) -> Vec<Hit> {
-    hits(&said["results"], "content")
+    hits(&said["results"], "content", str::to_owned)
 }
 
-fn hits(results: &Value, words: &str) -> Vec<Hit> {
+fn hits(results: &Value, words: &str, plain: impl Fn(&str) -> String) -> Vec<Hit> {
     let text = |result: &Value, key: &str| result[key].as_str().unwrap_or_default().to_owned();
+    let line = |text: &str| {
+        let plain = plain(text);
+        cut(&plain.split_whitespace().collect::<Vec<_>>().join(" "), WORDS)
+    };
     let results = results.as_array().into_iter().flatten();
     results
         .map(|result| Hit {
-            title: plain(&text(result, "title")),
+            title: line(&text(result, "title")),
             url: text(result, "url"),
-            words: plain(&text(result, words)),
+            words: line(&text(result, words)),
         })
         .filter(|hit| hit.url.starts_with("https://") || hit.url.starts_with("http://"))
         .collect()
 }
 
-/// Brave marks what was found with `<strong>`; nothing else is HTML.
-fn plain(text: &str) -> String {
+/// Marks what was found with `<strong>`, and escapes characters as HTML does. What is not escaped well stays as it is.
+fn without_markup(text: &str) -> String {
     let text = text.replace("<strong>", "").replace("</strong>", "");
-    cut(&text.split_whitespace().collect::<Vec<_>>().join(" "), WORDS)
+    let named = |name: &str| match name {
+        "nbsp" => Some(" "),
+        name => resolve_predefined_entity(name),
+    };
+    unescape_with(&text, named).map(|plain| plain.into_owned()).unwrap_or(text.clone())
 }
 
 fn words(hits: &[Hit], count: usize) -> String {
@@ -112,22 +121,22 @@ mod tests {
     #[test]
     fn both_answers_become_the_same_list() {
         let brave = json!({ "type": "search", "web": { "type": "search", "results": [
-            { "title": "Blue <strong>pots</strong>", "url": "https://example.com/a", "description": "In the\ncellar." },
+            { "title": "Blue <strong>pots</strong>", "url": "https://example.com/a", "description": "In Anna&#x27;s\n&quot;cellar&quot; &amp;nbsp;." },
             { "title": "a script", "url": "javascript:alert(1)", "description": "" }
         ] } });
         let searxng = json!({ "query": "q", "results": [
-            { "title": "Blue pots", "url": "https://example.com/a", "content": "In the cellar.", "engine": "x" }
+            { "title": "Blue pots", "url": "https://example.com/a", "content": "In Anna's \"cellar\" &nbsp;.", "engine": "x" }
         ] });
         let hit = Hit {
             title: "Blue pots".into(),
             url: "https://example.com/a".into(),
-            words: "In the cellar.".into(),
+            words: "In Anna's \"cellar\" &nbsp;.".into(),
         };
         assert_eq!(from_brave(&brave), [hit]);
         assert_eq!(from_brave(&brave), from_searxng(&searxng));
         assert_eq!(
             words(&from_searxng(&searxng), 5),
-            "1. Blue pots\n   https://example.com/a\n   In the cellar.\n"
+            "1. Blue pots\n   https://example.com/a\n   In Anna's \"cellar\" &nbsp;.\n"
         );
         for nothing in [json!({}), json!([]), json!({ "web": 1, "results": "x" })] {
             assert_eq!(words(&from_brave(&nothing), 5), "Nothing was found.");

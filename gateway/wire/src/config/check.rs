@@ -146,7 +146,7 @@ impl Config {
                 "window: 2048 to 4194304 bytes; summary: 256 to 65536 bytes",
             );
         }
-        Ok(())
+        self.files.coherent()
     }
 }
 
@@ -235,6 +235,9 @@ mod tests {
             ("[network]\nrevoked = \"crl.pem\"", "revoked \"crl.pem\" is not an absolute path"),
             ("[keys]\nfile = \".env\"", "never looked for in a working directory"),
             ("profile = \"production\"\n[log]\nlevel = \"debug\"", "set level = \"info\""),
+            ("[files]\nlargest = 20971521", "largest: 1 to 20971520 bytes"),
+            ("[files]\nper_chat = 1000", "per_chat at least as much"),
+            ("[files]\ndays = 0", "days: 1 to 3650"),
             ("[skills.runtime.python]\npath = \"python3\"", "not an absolute path"),
             ("[skills.runtime.python]\nfolders = []", "missing field `path`"),
             ("[skills.runtime.Python]\npath = \"/usr/bin/python3\"", "runtime name"),

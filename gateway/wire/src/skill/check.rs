@@ -7,6 +7,7 @@ use super::{
     Manifest, PathGrant, Reach, Tool,
     line::Step::{self, At, Key},
 };
+use crate::file::LARGEST_MADE;
 
 /// Where, and why not.
 pub(super) type Wrong<'a> = (Vec<Step<'a>>, String);
@@ -25,6 +26,12 @@ const LEAST_MEMORY: u64 = 4 << 20;
 pub(super) fn coherent(manifest: &Manifest) -> Result<(), Wrong<'_>> {
     entry(manifest)?;
     limits(manifest)?;
+    if manifest.permissions.makes.is_some_and(|most| most.0 > LARGEST_MADE) {
+        return Err((
+            vec![Key("permissions"), Key("makes")],
+            format!("permissions: makes must be at most {} MiB", LARGEST_MADE >> 20),
+        ));
+    }
     paths(manifest)?;
     for (number, grant) in manifest.permissions.hosts.iter().enumerate() {
         let Reach::Argument(name) = &grant.reach else { continue };

@@ -48,6 +48,11 @@ pub struct Permissions {
     pub write: Vec<PathGrant>,
     /// Hosts to reach. Without one there is no network at all.
     pub hosts: Vec<HostGrant>,
+    /// It gets the attachments of the conversation that a call names, and no other, read-only, as `/attached/NAME`.
+    pub attachments: bool,
+    /// It makes files for the conversation, up to so many bytes in one call, and never more than 24 MiB: what lies in
+    /// `/made` when the call ends well. They get names of the gateway's and are sent with the answer.
+    pub makes: Option<Size>,
 }
 
 /// Section `[limits]`, for one call.
@@ -180,6 +185,8 @@ returns = { integrity = "skill" }
             ("memory = \"64 MiB\"", "wall = \"11 min\"", 11, "at most 10 min"),
             ("memory = \"64 MiB\"", "processes = 0", 11, "1 to 256"),
             ("memory = \"64 MiB\"", "files = 100000", 11, "16 to 4096"),
+            ("[permissions]", "[permissions]\nmakes = \"25 MiB\"", 4, "at most 24 MiB"),
+            ("[permissions]", "[permissions]\nattachments = \"/attached/1.ogg\"", 4, "invalid type"),
             ("memory = \"64 MiB\"", "output = \"9 MiB\"", 11, "at most 8 MiB"),
             ("effect = \"read\"", "effect = \"reed\"", 15, "unknown variant"),
             ("type = \"object\"", "type = \"array\"", 16, "type \"object\""),

@@ -165,6 +165,8 @@ impl Runner {
             tool: "t".into(),
             arguments: serde_json::json!({}),
             definition: None,
+            attached: Vec::new(),
+            makes: false,
         };
         let begun = Instant::now();
         let stream = self.door.open()?;

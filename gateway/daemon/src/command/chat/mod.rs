@@ -9,10 +9,14 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use http::Method;
-use openclaw_wire::admin::{Approve, Ask, ChatEvent, Say, Status};
+use openclaw_wire::{
+    admin::{Approve, Ask, ChatEvent, Say, Status},
+    file::FileName,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod events;
+mod files;
 mod input;
 
 use super::{
@@ -25,7 +29,8 @@ use super::{
 use events::Events;
 use input::Input;
 
-const HELP: &str = "/stop or Ctrl-C stops an answer, /help lists the commands, /quit or Ctrl-D leaves.";
+const HELP: &str = "/stop or Ctrl-C stops an answer, /help lists the commands, /quit or Ctrl-D leaves.\n\
+    /attach FILE adds a file to your next message, /save 7.png [FILE] keeps one of the conversation's.";
 
 /// Options of `openclaw chat`.
 #[derive(Args)]
@@ -44,6 +49,7 @@ pub fn chat(args: &ChatArgs, place: &Place) -> anyhow::Result<ExitCode> {
             input: if args.words.is_empty() { Input::standard()? } else { Input::one(args.words.join(" ")) },
             interrupts: signal(SignalKind::interrupt()).context("listen for Ctrl-C")?,
             line_open: false,
+            attached: Vec::new(),
         };
         chat.converse().await
     };
@@ -57,6 +63,8 @@ struct Chat {
     interrupts: Signal,
     /// What was printed last did not end its line.
     line_open: bool,
+    /// Files that go with the next message.
+    attached: Vec<FileName>,
 }
 
 /// How a turn ended.
@@ -86,6 +94,12 @@ impl Chat {
                 "" => continue,
                 "/quit" | "/exit" => break,
                 "/stop" => self.stop().await,
+                line if files::is_one(line) => {
+                    if let Err(error) = files::carry_out(&self.gateway, line, &mut self.attached).await {
+                        eprintln!("openclaw: {error:#}");
+                        all_answered = false;
+                    }
+                }
                 text => match self.turn(text).await {
                     Ok(Turn::Answered) => {}
                     Ok(Turn::Left) => break,
@@ -102,7 +116,7 @@ impl Chat {
     }
 
     async fn turn(&mut self, text: &str) -> anyhow::Result<Turn> {
-        let said = Say { text: text.to_owned() };
+        let said = Say { text: text.to_owned(), attached: std::mem::take(&mut self.attached) };
         let answer = self.gateway.send(Method::POST, "/chat", Some(&said)).await?;
         let mut events = Events::new(answer.into_body());
         let mut asked: Option<Ask> = None;
@@ -118,6 +132,10 @@ impl Chat {
                     ChatEvent::Tool(name) => {
                         self.end_line()?;
                         eprintln!("[{}]", clean(&name));
+                    }
+                    ChatEvent::Files(words) => {
+                        self.end_line()?;
+                        eprintln!("{} /save keeps one.", clean(&words));
                     }
                     ChatEvent::Ask(ask) => {
                         self.end_line()?;

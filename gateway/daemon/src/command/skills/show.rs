@@ -67,6 +67,14 @@ fn words(skill: &Skill, offered: Option<&[Tool]>) -> String {
     let permissions = &manifest.permissions;
     let _ = writeln!(text, "It may read {}.", folders(&permissions.read));
     let _ = writeln!(text, "It may read and change {}.", folders(&permissions.write));
+    text += match permissions.attachments {
+        true => "It gets the attachments of a conversation that a call names, and no other, to read.\n",
+        false => "It gets no attachment.\n",
+    };
+    if let Some(most) = permissions.makes {
+        let most = String::from(most);
+        let _ = writeln!(text, "It may make files that are sent to the chat, up to {most} in one call.");
+    }
     if permissions.hosts.is_empty() {
         text += "It has no network at all.\n";
     }
@@ -186,6 +194,8 @@ mod tests {
 runtime = "python"
 [permissions]
 read = ["~/documents"]
+attachments = true
+makes = "2 MiB"
 hosts = [
   { host = "api.example.com", secret = "WEATHER_KEY" },
   { host = "pinned.example.com", tunnel = true },
@@ -208,6 +218,8 @@ arguments = { type = "object", properties = { to = { type = "string" } } }
             "main.py by the interpreter python, in a jail.",
             "may read ~/documents.",
             "may read and change no folder.",
+            "gets the attachments of a conversation that a call names, and no other, to read.",
+            "may make files that are sent to the chat, up to 2 MiB in one call.",
             "api.example.com:443 (GET /), with the key WEATHER_KEY that it never sees.",
             "\u{1}It may reach pinned.example.com:443 UNSEEN",
             "128 MiB of memory, 5 s of CPU time, 20 s on the clock, 8 processes",

@@ -38,6 +38,10 @@ impl BotApi for Script {
         let (status, body) = reply.unwrap_or((200, json!({"ok": true, "result": {"message_id": 44}})));
         Box::pin(async move { Ok(Answer { status, body: body.to_string().into(), ..Answer::default() }) })
     }
+
+    fn upload<'a>(&'a self, _: &'a BotName, _: crate::telegram::method::Upload) -> Posting<'a> {
+        unreachable!("nothing that grows is a file")
+    }
 }
 
 impl Script {
@@ -85,7 +89,9 @@ async fn bench(tempo: Tempo, replies: impl IntoIterator<Item = (u16, Value)>) ->
     let store = Store::open(&dir.path().join("db"), &[MIGRATION, shown::MIGRATION]).expect("open");
     let api = Arc::new(Script { replies: Mutex::new(replies.into_iter().collect()), ..Script::default() });
     let limits = Limits { tempo, ..Limits::default() };
-    let sender = Sender::start(store.clone(), api.clone(), limits, mpsc::channel(9).0).await.expect("start");
+    let no_files = Arc::new(|_: &crate::outbox::file::Carried| Err(std::io::ErrorKind::NotFound.into()));
+    let sender =
+        Sender::start(store.clone(), api.clone(), no_files, limits, mpsc::channel(9).0).await.expect("start");
     Bench { _dir: dir, store, sender, api }
 }
 

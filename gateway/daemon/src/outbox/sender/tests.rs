@@ -14,13 +14,14 @@ use tokio::sync::{Notify, mpsc};
 use super::{Event, Limits, Sender};
 use crate::{
     outbox::{
+        file::{self, Carried, Opening},
         live::Tempo,
         markup::markdown,
         pace::{Pace, Rate},
         rows::{self, MIGRATION, Outgoing, REPEAT_MARK},
     },
     store::Store,
-    telegram::method::{Answer, BotApi, Delivery, InlineKeyboard, Lost, Posting},
+    telegram::method::{Answer, BotApi, Delivery, InlineKeyboard, Lost, Posting, SentAs, Upload},
 };
 
 /// What the far end does with a call.
@@ -46,8 +47,23 @@ struct Script {
 
 impl BotApi for Script {
     fn post<'a>(&'a self, _: &'a BotName, method: &'static str, body: Bytes) -> Posting<'a> {
+        self.called(method, serde_json::from_slice(&body).expect("json"))
+    }
+
+    fn upload<'a>(&'a self, _: &'a BotName, upload: Upload) -> Posting<'a> {
+        let Upload { sent_as, fields, name, mut file, .. } = upload;
+        let mut bytes = String::new();
+        std::io::Read::read_to_string(&mut file, &mut bytes).expect("the file");
+        let mut call = json!({ "name": name, "file": bytes });
+        fields.into_iter().for_each(|(name, value)| call[name] = value.into());
+        self.called(sent_as.method(), call)
+    }
+}
+
+impl Script {
+    fn called<'a>(&'a self, method: &'static str, call: Value) -> Posting<'a> {
         let mut calls = self.calls.lock().expect("lock");
-        calls.push((method, serde_json::from_slice(&body).expect("json")));
+        calls.push((method, call));
         let number = 100 + calls.len();
         drop(calls);
         let reply = self.replies.lock().expect("lock").pop_front();
@@ -73,6 +89,10 @@ impl BotApi for Script {
 impl Script {
     fn new(replies: impl IntoIterator<Item = Reply>) -> Arc<Self> {
         Arc::new(Self { replies: Mutex::new(replies.into_iter().collect()), ..Self::default() })
+    }
+
+    fn methods(&self) -> Vec<&'static str> {
+        self.calls.lock().expect("lock").iter().map(|call| call.0).collect()
     }
 
     fn texts(&self) -> Vec<String> {
@@ -130,7 +150,7 @@ fn message(chat: i64, text: &str) -> Outgoing {
 }
 
 fn open(dir: &tempfile::TempDir) -> Store {
-    Store::open(&dir.path().join("db"), &[MIGRATION]).expect("open")
+    Store::open(&dir.path().join("db"), &[MIGRATION, file::MIGRATION]).expect("open")
 }
 
 impl Bench {
@@ -142,7 +162,9 @@ impl Bench {
 
     async fn on(dir: tempfile::TempDir, store: Store, api: &Arc<Script>) -> Self {
         let (tell, events) = mpsc::channel(100);
-        let sender = Sender::start(store.clone(), api.clone(), limits(), tell).await.expect("start");
+        let path = dir.path().join("1.png");
+        let opening: Opening = Arc::new(move |_| std::fs::File::open(&path));
+        let sender = Sender::start(store.clone(), api.clone(), opening, limits(), tell).await.expect("start");
         Self { _dir: dir, store, sender, events }
     }
 
@@ -422,4 +444,73 @@ async fn an_orderly_stop_leaves_nothing_to_mark() {
     let bench = Bench::on(dir, store, &api).await;
     bench.settled().await;
     assert_eq!(api.texts(), ["a"]);
+}
+
+fn picture(chat: i64) -> file::Outgoing {
+    let file = Carried {
+        session: 1,
+        name: openclaw_wire::file::FileName::new(1, "png").expect("name"),
+        size: 7,
+        digest: String::new(),
+        shown: "pot.png".into(),
+        media: "image/png".into(),
+        sent_as: SentAs::Photo,
+    };
+    file::Outgoing { bot: bot(), chat: ChatId(chat), topic: Some(4), answers: Some(1), id: 77, file }
+}
+
+impl Bench {
+    async fn show(&self, message: file::Outgoing) {
+        std::fs::write(self._dir.path().join("1.png"), "picture").expect("file");
+        let (bot, chat) = (message.bot.clone(), message.chat);
+        self.store.write(move |t| file::enqueue(t, &message, super::now())).await.expect("write");
+        self.sender.wake(&bot, chat);
+    }
+
+    fn held(&self) -> Vec<i64> {
+        self.store.read(file::held).expect("held")
+    }
+}
+
+/// A file keeps its place behind the text before it, through 429, and is sent as a document when it is not what it seemed.
+#[tokio::test]
+async fn files_keep_their_place_and_their_pace() {
+    let flood = json!({"ok": false, "error_code": 429, "description": "x", "parameters": {"retry_after": 0}});
+    let api = Script::new([
+        Reply::Says(429, flood.clone()),
+        Reply::Says(200, json!({"ok": true, "result": {"message_id": 1}})),
+        Reply::Says(429, flood),
+        fails(400, "Bad Request: message thread not found"),
+        fails(400, "Bad Request: PHOTO_INVALID_DIMENSIONS"),
+    ]);
+    let bench = Bench::new(&api).await;
+    bench.say(message(-5, "before")).await;
+    bench.show(picture(-5)).await;
+    assert_eq!(bench.held(), [77], "until it is sent nobody deletes it");
+    bench.say(message(-5, "after")).await;
+    bench.settled().await;
+    let photo = "sendPhoto";
+    let expected = ["sendMessage", "sendMessage", photo, photo, photo, "sendDocument", "sendMessage"];
+    assert_eq!(api.methods(), expected);
+    let sent = api.call(5).1;
+    assert_eq!(sent, json!({ "name": "pot.png", "file": "picture", "chat_id": "-5" }));
+    assert!(bench.held().is_empty());
+}
+
+/// What may have arrived goes out again with the mark that text has; what is gone is a dead letter.
+#[tokio::test]
+async fn files_that_may_have_arrived_are_marked_and_lost_ones_are_told() {
+    let api = Script::new([Reply::Lost(Delivery::Unknown)]);
+    let mut bench = Bench::new(&api).await;
+    bench.show(picture(5)).await;
+    bench.settled().await;
+    assert_eq!(api.call(0).1["caption"], Value::Null);
+    assert_eq!(api.call(1).1["caption"], "↻ possibly repeated");
+    std::fs::remove_file(bench._dir.path().join("1.png")).expect("removed");
+    let lost = picture(5);
+    bench.store.write(move |t| file::enqueue(t, &lost, super::now())).await.expect("write");
+    bench.sender.wake(&bot(), ChatId(5));
+    let Some(Event::Dead { problem, .. }) = bench.events.recv().await else { panic!("no dead letter") };
+    assert!(problem.contains("can't be read any more"), "{problem}");
+    assert_eq!(bench.held(), [77], "somebody may put it back and send it again");
 }

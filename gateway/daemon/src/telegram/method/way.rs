@@ -5,13 +5,14 @@ use std::{future::Future, pin::Pin};
 
 use bytes::Bytes;
 use http::{
-    Method, Request,
+    Method, Request, Response,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use http_body_util::Full;
+use http_body_util::{Full, StreamBody};
+use hyper::body::Incoming;
 use openclaw_wire::{egress::RefusalKind, id::BotName};
 
-use super::Delivery;
+use super::{Delivery, Upload};
 use crate::egress::{Egress, EgressError, collect};
 
 /// Largest answer: a hundred updates of the 64 KiB that Telegram allows for each, and more than any other method gives.
@@ -21,6 +22,9 @@ const ANSWER: usize = 8 << 20;
 pub trait BotApi: Send + Sync + 'static {
     /// `POST /r/telegram/<bot>/<method>` with a JSON body. The caller bounds the wait.
     fn post<'a>(&'a self, bot: &'a BotName, method: &'static str, body: Bytes) -> Posting<'a>;
+
+    /// The same with a form that carries a file.
+    fn upload<'a>(&'a self, bot: &'a BotName, upload: Upload) -> Posting<'a>;
 }
 
 /// An answer on its way.
@@ -57,20 +61,45 @@ impl BotApi for Egress {
                 .header(CONTENT_TYPE, "application/json")
                 .body(Full::new(body))
                 .map_err(|error| Lost { delivery: Delivery::No, message: format!("{method}: {error}") })?;
-            let response = match self.send(request).await {
-                Ok(response) => response,
-                Err(EgressError::Refused(refusal)) => {
-                    return Ok(Answer { refused: Some(refusal.kind), ..Answer::default() });
-                }
-                Err(error) => return Err(lost(method, &error)),
-            };
-            let retry_after = response.headers().get(RETRY_AFTER);
-            let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            let status = response.status().as_u16();
-            let body = collect(response.into_body(), ANSWER).await.map_err(|error| lost(method, &error))?;
-            Ok(Answer { status, refused: None, retry_after, body })
+            answer(method, self.send(request).await).await
         })
     }
+
+    fn upload<'a>(&'a self, bot: &'a BotName, upload: Upload) -> Posting<'a> {
+        Box::pin(async move {
+            let method = upload.sent_as.method();
+            let unsent = |error: &dyn std::fmt::Display| Lost {
+                delivery: Delivery::No,
+                message: format!("{method}: {error}"),
+            };
+            let mut random = [0; 16];
+            getrandom::fill(&mut random).map_err(|error| unsent(&error))?;
+            let boundary: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+            let (kind, body) = upload.body(&boundary);
+            let request = Request::builder()
+                .method(Method::POST)
+                .uri(format!("/r/telegram/{bot}/{method}"))
+                .header(CONTENT_TYPE, kind)
+                .body(StreamBody::new(body))
+                .map_err(|error| unsent(&error))?;
+            answer(method, self.send_once(request).await).await
+        })
+    }
+}
+
+async fn answer(method: &str, sent: Result<Response<Incoming>, EgressError>) -> Result<Answer, Lost> {
+    let response = match sent {
+        Ok(response) => response,
+        Err(EgressError::Refused(refusal)) => {
+            return Ok(Answer { refused: Some(refusal.kind), ..Answer::default() });
+        }
+        Err(error) => return Err(lost(method, &error)),
+    };
+    let retry_after = response.headers().get(RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let status = response.status().as_u16();
+    let body = collect(response.into_body(), ANSWER).await.map_err(|error| lost(method, &error))?;
+    Ok(Answer { status, refused: None, retry_after, body })
 }
 
 fn lost(method: &str, error: &EgressError) -> Lost {
