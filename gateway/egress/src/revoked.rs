@@ -171,7 +171,7 @@ mod tests {
         revoked.add(&other).expect("no secret");
         revoked.add_skill(&skill).expect("writes");
         assert_eq!((open().has(&one), open().has(&other)), (true, false));
-        assert_eq!(open().skills(), [skill.clone()]);
+        assert_eq!(open().skills(), std::slice::from_ref(&skill));
         let text = std::fs::read_to_string(dir.path().join(FILE)).expect("there");
         assert!(!text.contains("test-key"), "{text}");
         open().forget(&one).expect("writes");

@@ -196,11 +196,11 @@ fn form(bytes: &[u8]) -> HashMap<String, String> {
     url::form_urlencoded::parse(bytes).into_owned().collect()
 }
 
-/// Texts and files of a multipart body (RFC 7578), byte by byte: a file is anything.
-fn multipart(
-    body: &[u8],
-    boundary: &str,
-) -> Result<(HashMap<String, String>, HashMap<String, Upload>), String> {
+/// Texts and files, by the names of their fields.
+type Form = (HashMap<String, String>, HashMap<String, Upload>);
+
+/// Takes a multipart body apart (RFC 7578), byte by byte: a file is anything.
+fn multipart(body: &[u8], boundary: &str) -> Result<Form, String> {
     let find = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).position(|window| window == part);
     let (first, next) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
     let (mut texts, mut files) = (HashMap::new(), HashMap::new());

@@ -112,19 +112,14 @@ async fn race(addresses: Vec<IpAddr>, port: u16) -> io::Result<TcpStream> {
             None => {}
         }
         let mut head_start = std::pin::pin!(tokio::time::sleep(HEAD_START));
-        loop {
-            tokio::select! {
-                biased;
-                done = tries.next() => match done {
-                    Some(Ok(stream)) => return Ok(stream),
-                    Some(Err(error)) => {
-                        failed = error;
-                        break;
-                    }
-                    None => break,
-                },
-                () = head_start.as_mut(), if left.len() > 0 => break,
-            }
+        tokio::select! {
+            biased;
+            done = tries.next() => match done {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => failed = error,
+                None => {}
+            },
+            () = head_start.as_mut(), if left.len() > 0 => {}
         }
     }
 }
