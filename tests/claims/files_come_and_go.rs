@@ -201,8 +201,8 @@ async fn what_a_skill_makes_goes_out() {
     assert_eq!(said(&world)["text"], "words");
 }
 
-/// Incident 76: links, pipes, folders and odd names in what a skill made are not followed and name nothing here; too much of
-/// it is the skill's own end.
+/// Incident 76: links, folders and odd names in what a skill made are not followed and name nothing here (a pipe it can't make:
+/// its jail ends it); too much of it is the skill's own end.
 #[tokio::test]
 async fn a_hostile_skill_hands_out_nothing_else() {
     let world = world("").await;

@@ -227,6 +227,8 @@ fn a_decoder_without_bounds_dies_within_its_limits() {
         Outcome::Failed { reason: Failure::Memory | Failure::Cpu, detail } => {
             assert!(detail.contains("[limits]") || detail.contains("memory"), "{detail}");
         }
+        // It asked for a piece that the kernel refused, and lived to say so.
+        Outcome::Output(text) if text.contains("out of memory") => {}
         other => panic!("{other:?}"),
     }
     assert!(matches!(unpack(10 << 20), Outcome::Output(_)), "and the next call runs");

@@ -221,9 +221,14 @@ async fn stolen_files_are_noticed() {
 
     world.gateway.kill_all().await;
     world.gateway.start_again().await;
+    // Two of the same kind in one second are one alarm.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     world.anna.says(&format!("still {key}"));
     // Egress began anew, so this is another alarm: the decoy is still known.
-    let both = [world.anna.hears().await.text, world.anna.hears().await.text];
-    assert!(both.iter().any(|text| text.starts_with("Alarm")), "{both:?}");
-    assert!(both.iter().any(|text| text.starts_with("You said: still *")), "{both:?}");
+    // What was answered right before the end may come once more, marked.
+    let mut heard = Vec::new();
+    let began = |heard: &[String], words: &str| heard.iter().any(|text| text.starts_with(words));
+    while !(began(&heard, "Alarm") && began(&heard, "You said: still *")) {
+        heard.push(world.anna.hears().await.text);
+    }
 }

@@ -102,7 +102,7 @@ pub struct Say {
     /// The words, or a command such as `/new`.
     pub text: String,
     /// Files of the terminal's conversation that come with it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attached: Vec<FileName>,
 }
 
