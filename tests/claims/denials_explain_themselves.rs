@@ -27,6 +27,35 @@ async fn a_limit_is_told_with_its_line() {
     assert!(logs.contains("failed: cpu"), "{logs}");
 }
 
+/// What the kernel kills a skill for is told in words too, with what an owner can do about it; the log of calls has its reason.
+#[tokio::test]
+async fn a_forbidden_call_of_the_kernel_is_told_in_words() {
+    let world = World::polling(|setup| {
+        setup.test_skills().file("counter/lines", b"");
+    })
+    .await;
+    let device = Step::call("fail", json!({ "say": "a device" }));
+    world.model.on("#device", [device, Step::say("it was killed")]);
+    world.anna.says("#device");
+    let (one, other) = (world.anna.hears().await.text, world.anna.hears().await.text);
+    let both = format!("{one}\n{other}");
+    let words = "fail tried something that its jail forbids and was killed for it: it made a system call that no skill may \
+                 make and no manifest can allow";
+    assert!(both.contains("it was killed") && both.contains(&format!("skill counter: {words}")), "{both}");
+    assert!(both.contains("switch it off: `openclaw skills disable counter`"), "{both}");
+    assert!(world.model.requests().iter().any(|request| request.body.to_string().contains(words)));
+    let logs = world.gateway.ask(&["skills", "logs", "counter"]).await;
+    assert!(logs.contains("failed: forbidden"), "{logs}");
+
+    // The owner does so, and the model has no such tool any more.
+    world.gateway.ask(&["skills", "disable", "counter"]).await;
+    world.model.on("#again", [Step::call("fail", json!({ "say": "a device" })), Step::say("there is none")]);
+    world.anna.says("#again");
+    assert_eq!(world.anna.hears().await.text, "there is none");
+    let last = world.model.requests().pop().expect("asked").body.to_string();
+    assert!(last.contains("There is no tool of the name"), "{last}");
+}
+
 #[tokio::test]
 async fn the_model_the_owner_and_the_log_are_told() {
     let world = World::polling(|setup| {

@@ -22,6 +22,7 @@ mod commands_are_for_those_who_may;
 
 mod messages_go_there_and_back;
 mod answers_are_streamed;
+mod links_carry_nothing_away;
 mod files_come_and_go;
 mod tools_run_in_the_jail;
 mod effects_wait_for_the_owner;
@@ -32,6 +33,8 @@ mod spending_stops_at_its_limits;
 mod telegram_trouble_is_survived;
 
 mod processes_are_confined;
+mod users_are_kept_apart;
+mod only_egress_has_a_way_out;
 mod secrets_stay_where_they_belong;
 mod keys_are_exchanged_while_messages_come;
 mod logs_are_bounded_and_hold_no_content;

@@ -64,10 +64,10 @@ fn a_server_keeps_to_its_manifest() {
     assert!(written.exists());
 }
 
-/// Endless output, endless lists, silence, a crash: each ends within the limits, with its reason.
+/// Endless output, endless lists, silence, a crash, a call of the kernel that no skill may make: each ends within the limits, with its reason.
 #[test]
 fn hostile_servers_are_ended_with_a_reason() {
-    let kinds = ["flood", "silent", "endless", "many", "crash", "hang", "long", "asks"];
+    let kinds = ["flood", "silent", "endless", "many", "crash", "device", "hang", "long", "asks"];
     let setup = kinds.iter().fold(Setup::new(), |setup, kind| setup.server(kind, kind, LIMITS));
     let broker = setup.start();
     let failed = |outcome: Outcome| match outcome {
@@ -84,6 +84,8 @@ fn hostile_servers_are_ended_with_a_reason() {
     let say = |kind: &str| broker.served(kind, "say", json!({ "word": "so" })).0;
     let (reason, detail) = failed(say("crash"));
     assert!(reason == Failure::Crashed && detail.contains("it fell over so"), "{reason:?} {detail}");
+    let (reason, detail) = failed(say("device"));
+    assert!(reason == Failure::Forbidden && detail.contains("no skill may make"), "{reason:?} {detail}");
     assert_eq!(failed(say("hang")).0, Failure::Time);
     assert_eq!(failed(say("long")).0, Failure::Output);
     assert_eq!(answer(&say("asks")), Answer::Text("asked".into()), "it gets no answer, and goes on");

@@ -1,13 +1,13 @@
 //! What takes documents, sounds and pictures apart is a skill's program in its jail, and no other: neither gateway nor egress
 //! nor runner links a decoder, and what a bomb blows up is the jail (incident 116).
 
-use std::{
-    io::{Cursor, Seek, Write},
-    process::Command,
-};
+use std::io::{Cursor, Seek, Write};
 
 use flate2::{Compression, write::ZlibEncoder};
-use openclaw_tests::broker::{Broker, Setup};
+use openclaw_tests::{
+    broker::{Broker, Setup},
+    linked::linked,
+};
 use openclaw_wire::runner::{Answer, Failure, Outcome};
 use serde_json::json;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
@@ -37,30 +37,6 @@ const DECODERS: [&str; 22] = [
     "ogg",
     "opus",
 ];
-
-/// What the programs of a package are linked from.
-fn linked(package: &str) -> Vec<String> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let tree = Command::new(cargo)
-        .current_dir(root)
-        .args([
-            "tree",
-            "--locked",
-            "--offline",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-            "--package",
-            package,
-        ])
-        .output()
-        .expect("cargo tree");
-    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
-    let text = String::from_utf8_lossy(&tree.stdout).into_owned();
-    text.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
-}
 
 fn decoders(package: &str) -> Vec<String> {
     let linked = linked(package);

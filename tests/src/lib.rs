@@ -13,3 +13,4 @@ pub mod http;
 pub mod world;
 pub mod broker;
 pub mod vendors;
+pub mod linked;

@@ -63,11 +63,6 @@ impl Inherited {
         Some(self.0.remove(at).1)
     }
 
-    /// All descriptors of that name, once (systemd gives the sockets of one unit one name).
-    pub fn take_all(&mut self, name: &str) -> Vec<OwnedFd> {
-        std::iter::from_fn(|| self.take_fd(name)).collect()
-    }
-
     /// What nobody took, for a log line. All of it closes with this value.
     pub fn left(&self) -> Vec<String> {
         self.0.iter().map(|(name, fd)| format!("{name} ({})", fd.as_raw_fd())).collect()

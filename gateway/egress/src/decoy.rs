@@ -1,7 +1,7 @@
 //! The decoy: a key that opens nothing, for whoever steals files. The operator puts it where thieves look (`openclaw keys
 //! decoy FILE`); it is looked for like a real key, and an alarm follows when it turns up (incident 106).
 
-use std::{io::Read, path::Path};
+use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
@@ -17,9 +17,7 @@ const LONGEST: u64 = 256;
 
 /// The decoy, if the operator ever asked for one.
 pub fn read(folder: &Path) -> anyhow::Result<Option<Secret>> {
-    let Some(file) = private_file::open(&folder.join(FILE))? else { return Ok(None) };
-    let mut text = Zeroizing::new(String::new());
-    file.take(LONGEST).read_to_string(&mut text)?;
+    let Some(text) = private_file::text(&folder.join(FILE), LONGEST)? else { return Ok(None) };
     anyhow::ensure!(
         text.len() > RANDOM && text.bytes().all(|byte| byte.is_ascii_graphic()),
         "{}: not a decoy\n  mend: remove the file",

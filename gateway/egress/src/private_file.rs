@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::{
         fd::AsFd,
         unix::fs::{DirBuilderExt, MetadataExt},
@@ -16,6 +16,7 @@ use rustix::{
     io::Errno,
     process::geteuid,
 };
+use zeroize::Zeroizing;
 
 /// Why a file or folder is not private.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +126,19 @@ pub fn open(path: &Path) -> Result<Option<File>, Refused> {
     Ok(Some(file))
 }
 
+/// All of a file that [`open`] opens, as text of at most `most` bytes. What was read is wiped when it is dropped.
+pub fn text(path: &Path, most: u64) -> Result<Option<Zeroizing<String>>, Refused> {
+    let Some(file) = open(path)? else { return Ok(None) };
+    // With room for all of it, so that no part of it is left where a smaller piece of memory was.
+    let room = file.metadata().map_or(0, |meta| meta.len()).min(most) as usize + 1;
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    file.take(most + 1).read_to_string(&mut text).map_err(|error| Refused::io(path, "read", error))?;
+    match text.len() as u64 > most {
+        true => Err(Refused::new(path, format!("is larger than {most} bytes"), "put back the file as it was")),
+        false => Ok(Some(text)),
+    }
+}
+
 /// Writes a new file with mode 0600: whole and durable under its name, or not at all.
 pub fn create(path: &Path, content: &[u8]) -> Result<(), Refused> {
     let half = path.with_extension("new");
@@ -155,12 +169,11 @@ pub fn quoted(path: &Path) -> String {
 pub mod tests {
     use std::{
         fs::Permissions,
-        io::Read,
         os::unix::fs::{PermissionsExt, symlink},
         path::{Path, PathBuf},
     };
 
-    use super::{check_folders, create, open, quoted};
+    use super::{check_folders, create, open, quoted, text};
 
     /// Sets a mode whatever the umask.
     pub fn chmod(path: &Path, mode: u32) {
@@ -218,10 +231,21 @@ pub mod tests {
         let path = dir.path().join("secret");
         std::fs::write(path.with_extension("new"), "left by a crash").expect("write");
         create(&path, b"content").expect("creates");
-        let mut text = String::new();
-        open(&path).expect("private").expect("there").read_to_string(&mut text).expect("read");
-        assert_eq!(text, "content");
+        assert_eq!(*text(&path, 7).expect("private").expect("there"), "content");
         assert!(!path.with_extension("new").exists());
+    }
+
+    #[test]
+    fn a_text_has_its_most_and_is_never_cut() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("list");
+        assert!(text(&path, 7).expect("absent is fine").is_none());
+        create(&path, b"content").expect("creates");
+        assert!(text(&path, 6).expect_err("larger").to_string().contains("larger than 6 bytes"));
+        create(&path, b"\xff").expect("creates");
+        assert!(text(&path, 7).expect_err("no text").to_string().contains("read: "));
+        chmod(&path, 0o644);
+        assert!(text(&path, 7).expect_err("wide").to_string().contains("wider than 0600"));
     }
 
     #[test]

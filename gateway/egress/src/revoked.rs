@@ -3,7 +3,6 @@
 //! no secret, only keyed hashes.
 
 use std::{
-    io::Read,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -55,11 +54,7 @@ impl Revoked {
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
         let mut written = Written::default();
-        if let Some(file) = private_file::open(&path)? {
-            let mut text = String::new();
-            file.take(LARGEST)
-                .read_to_string(&mut text)
-                .with_context(|| format!("read {}", path.display()))?;
+        if let Some(text) = private_file::text(&path, LARGEST)? {
             written = toml::from_str(&text).with_context(|| {
                 format!(
                     "read {}\n  mend: remove it; what was retired or revoked is then forgotten",

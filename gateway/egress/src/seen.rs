@@ -2,12 +2,8 @@
 //! the one is refused under the other. Remembers a keyed hash of each key, never the key; the hash's own key is random and
 //! stays in egress's folder, so the list alone tells nothing.
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use aws_lc_rs::hmac;
 use openclaw_wire::config::Profile;
 use zeroize::Zeroizing;
@@ -59,10 +55,7 @@ impl Seen {
     /// Reads the list in `folder`; without one, begins it.
     pub fn open(folder: &Path, profile: Profile) -> anyhow::Result<Self> {
         let path = folder.join(NAME);
-        let mut text = Zeroizing::new(String::new());
-        if let Some(file) = private_file::open(&path)? {
-            file.take(MAX).read_to_string(&mut text).with_context(|| format!("read {}", path.display()))?;
-        }
+        let text = private_file::text(&path, MAX)?.unwrap_or_default();
         let mut lines = text.lines().map(str::to_owned);
         let salt = match lines.next() {
             Some(salt) if salt.len() == HEX => salt,

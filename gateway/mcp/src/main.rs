@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, Read, Write},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
     process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -30,20 +30,34 @@ fn main() -> ExitCode {
             let _unheard = io::stdout().lock().write_all(&line);
             ExitCode::SUCCESS
         }
-        Err(why) => {
+        Err(Trouble { why, signal }) => {
             eprintln!("{why}");
-            ExitCode::FAILURE
+            // As a shell tells of it, so that the runner knows a limit, or a call that no skill may make.
+            signal.and_then(|signal| u8::try_from(128 + signal).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }
 
-fn run() -> Result<Answer, String> {
+/// Why there is no answer.
+struct Trouble {
+    why: String,
+    /// What ended the server, if that was a signal.
+    signal: Option<i32>,
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self { why, signal: None }
+    }
+}
+
+fn run() -> Result<Answer, Trouble> {
     let mut bytes = Vec::new();
     io::stdin().take(ASK).read_to_end(&mut bytes).map_err(|error| format!("read the question: {error}"))?;
     let ask: Ask =
         serde_json::from_slice(&bytes).map_err(|error| format!("the question cannot be read: {error}"))?;
     let mut words = std::env::args_os().skip(1);
-    let program = words.next().ok_or("no server was named")?;
+    let program = words.next().ok_or_else(|| "no server was named".to_owned())?;
     let mut server = Command::new(&program)
         .args(words)
         .stdin(Stdio::piped())
@@ -63,14 +77,18 @@ fn run() -> Result<Answer, String> {
         session::ask(ask, output, input).await
     });
     drop(runtime);
-    end(&mut server);
-    answer
+    let signal = end(&mut server);
+    answer.map_err(|why| Trouble { why, signal })
 }
 
-/// Its input has ended. What does not end by itself ends with the jail.
-fn end(server: &mut Child) {
+/// Its input has ended. What does not end by itself ends with the jail. Returns the signal that ended it, if one did.
+fn end(server: &mut Child) -> Option<i32> {
     let until = Instant::now() + GRACE;
-    while Instant::now() < until && matches!(server.try_wait(), Ok(None)) {
-        std::thread::sleep(LOOK);
+    loop {
+        match server.try_wait() {
+            Ok(None) if Instant::now() < until => std::thread::sleep(LOOK),
+            Ok(status) => return status.and_then(|status| status.signal()),
+            Err(_) => return None,
+        }
     }
 }

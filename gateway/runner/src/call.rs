@@ -20,7 +20,7 @@ use openclaw_wire::{
 use crate::{
     cgroup::{Cgroups, Leaf},
     disk::Written,
-    running::{BUILD, Handed, Heard, Made, Mounts, Running},
+    running::{BUILD, Handed, Heard, Made, MountTable, Mounts, Running},
     skills::Ready,
     spec::Said,
     verdict,
@@ -35,6 +35,7 @@ pub struct Jailer {
     groups: Option<Cgroups>,
     /// Made ahead, for whichever call comes next and for no other.
     waiting: Mutex<Option<Made>>,
+    mounted: MountTable,
 }
 
 /// A call that is over.
@@ -58,13 +59,14 @@ impl Jailer {
     /// Starts the zygote, from a thread that lives as long as this process, out of `skill-jail`; each call gets a cgroup where
     /// there are any.
     pub fn start(program: OwnedFd, groups: Option<Cgroups>) -> io::Result<Self> {
-        Ok(Self { zygote: Zygote::start(program)?, groups, waiting: Mutex::default() })
+        let mounted = MountTable::open()?;
+        Ok(Self { zygote: Zygote::start(program)?, groups, waiting: Mutex::default(), mounted })
     }
 
-    /// Has a jail made ahead, if none waits. One that cannot be made is made, or fails, when a call wants it.
+    /// Has a jail made ahead, if none waits that fits. One that cannot be made is made, or fails, when a call wants it.
     pub fn make_ahead(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.is_none() {
+        if !waiting.as_ref().is_some_and(|made| made.fits(Kind::WHOLE)) {
             *waiting = Made::fork(&self.zygote, Kind::WHOLE).ok();
         }
     }
@@ -76,6 +78,12 @@ impl Jailer {
             Some(made) if made.fits(kind) => Ok(made),
             _ => Made::fork(&self.zygote, kind),
         }
+    }
+
+    /// When something is mounted or unmounted the jail that waits is to be made anew: it has the mounts of before, and keeps
+    /// a disk busy that was taken out.
+    pub fn mounted(&self) -> &MountTable {
+        &self.mounted
     }
 
     /// Without it there is no jail, and its end is the end of all of them.
@@ -246,7 +254,7 @@ fn over(now: &Usage, limits: &Limits) -> Option<End> {
         return Some(End::Failed(Failure::Cpu, verdict::cpu(limits)));
     }
     if now.processes > limits.processes {
-        return Some(End::Failed(Failure::Forbidden, verdict::processes(limits)));
+        return Some(End::Failed(Failure::Processes, verdict::processes(limits)));
     }
     None
 }

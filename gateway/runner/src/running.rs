@@ -29,8 +29,6 @@ use crate::{
 pub const BUILD: Duration = Duration::from_secs(10);
 /// What has been killed is gone at once, unless it waits for a disk.
 const GONE: Duration = Duration::from_secs(10);
-/// A jail has the mounts of the moment at which it was made.
-const FRESH: Duration = Duration::from_secs(5);
 /// What is kept of standard error: its end says why.
 const LAST_WORDS: usize = 4 << 10;
 /// One read.
@@ -44,12 +42,33 @@ pub struct Made {
     pidfd: OwnedFd,
     control: UnixStream,
     pipes: [File; 3],
-    at: Instant,
+    /// What was mounted on this machine when it was made, as far as this process sees it.
+    mounted: MountTable,
+}
+
+/// Tells once when something has been mounted or unmounted since it was opened (proc_pid_mountinfo(5)).
+#[derive(Debug)]
+pub struct MountTable(File);
+
+impl MountTable {
+    /// From now on.
+    pub fn open() -> io::Result<Self> {
+        File::open("/proc/self/mountinfo").map(Self)
+    }
+}
+
+/// To be polled for `PRI`.
+impl AsFd for MountTable {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl Made {
     /// Has the zygote fork one.
     pub fn fork(zygote: &Zygote, kind: Kind) -> io::Result<Self> {
+        // Before the jail has its copy of the mounts: what changes in between counts as a change.
+        let mounted = MountTable::open()?;
         let (control, theirs) = UnixStream::pair()?;
         let (task_read, task_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (output_read, output_write) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -66,17 +85,18 @@ impl Made {
             Some(Said::Made { pid }) => {
                 let pidfd = pass::receive(&control)?;
                 let pipes = [task_write, output_read, errors_read].map(File::from);
-                Ok(Self { kind, first: pid, pidfd, control, pipes, at: Instant::now() })
+                Ok(Self { kind, first: pid, pidfd, control, pipes, mounted })
             }
             Some(Said::NoJail { message }) => Err(io::Error::other(message)),
             _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "skill-jail ended without a word")),
         }
     }
 
-    /// It is of this kind, lives, and has seen what is mounted on this machine not long ago.
+    /// It is of this kind, lives, and sees what is mounted on this machine now. One that does not fit never will.
     pub fn fits(&self, kind: Kind) -> bool {
-        let ended = ready([Some((self.pidfd.as_fd(), PollFlags::IN))], Duration::ZERO);
-        self.kind == kind && matches!(ended, Ok([false])) && self.at.elapsed() < FRESH
+        let ended = (self.pidfd.as_fd(), PollFlags::IN);
+        let changed = (self.mounted.as_fd(), PollFlags::PRI);
+        self.kind == kind && matches!(ready([Some(ended), Some(changed)], Duration::ZERO), Ok([false, false]))
     }
 }
 

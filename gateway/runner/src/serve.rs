@@ -105,15 +105,30 @@ impl Runner {
         }
     }
 
+    /// Waits for a connection.
     fn wait(&self, entry: &Entry) -> io::Result<()> {
         let Ok(jailer) = &self.jailer else { return Ok(()) };
-        let mut fds = [PollFd::new(entry, PollFlags::IN), PollFd::new(jailer.zygote(), PollFlags::IN)];
-        match poll(&mut fds, None) {
-            Ok(_) if !fds[1].revents().is_empty() => {
-                Err(io::Error::other("skill-jail has ended, and without it no jail can be made"))
+        loop {
+            let mut fds = [
+                PollFd::new(entry, PollFlags::IN),
+                PollFd::new(jailer.zygote(), PollFlags::IN),
+                PollFd::new(jailer.mounted(), PollFlags::PRI),
+            ];
+            match poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
             }
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+            let [connection, zygote, mounts] = fds.map(|fd| !fd.revents().is_empty());
+            if zygote {
+                return Err(io::Error::other("skill-jail has ended, and without it no jail can be made"));
+            }
+            if mounts {
+                jailer.make_ahead();
+            }
+            if connection {
+                return Ok(());
+            }
         }
     }
 

@@ -11,6 +11,10 @@ use rustix::process::Signal;
 
 use crate::{running::Heard, skills::Ready};
 
+/// What a skill did that the filter of system calls killed. Which call it was the kernel tells nobody but its own log.
+const FORBIDDEN: &str = "it made a system call that no skill may make and no manifest can allow, such as one that traces \
+    another process, mounts something or changes the kernel";
+
 /// From a wait status and what was said.
 pub fn of(status: ExitStatus, heard: &Heard, ready: &Ready) -> Outcome {
     if status.success() {
@@ -18,7 +22,7 @@ pub fn of(status: ExitStatus, heard: &Heard, ready: &Ready) -> Outcome {
     }
     let limits = &ready.limits;
     let said = String::from_utf8_lossy(&heard.errors).trim().to_owned();
-    let reason = match status.signal().and_then(Signal::from_named_raw) {
+    let reason = match ended_by(status).and_then(Signal::from_named_raw) {
         Some(Signal::SYS) => Failure::Forbidden,
         Some(Signal::XCPU) => Failure::Cpu,
         Some(Signal::XFSZ) => Failure::Disk,
@@ -26,7 +30,7 @@ pub fn of(status: ExitStatus, heard: &Heard, ready: &Ready) -> Outcome {
         _ => Failure::Crashed,
     };
     let detail = match reason {
-        Failure::Forbidden => "a system call that no skill may make".to_owned(),
+        Failure::Forbidden => FORBIDDEN.to_owned(),
         Failure::Cpu => cpu(limits),
         Failure::Memory => memory(limits),
         Failure::Disk => disk(limits),
@@ -35,6 +39,12 @@ pub fn of(status: ExitStatus, heard: &Heard, ready: &Ready) -> Outcome {
         _ => format!("{status}: {said}"),
     };
     Outcome::Failed { reason, detail }
+}
+
+/// The signal that ended it. What starts a program of its own tells of its end as a shell does (128 and the signal): so does
+/// the client of MCP servers.
+fn ended_by(status: ExitStatus) -> Option<i32> {
+    status.signal().or_else(|| status.code().and_then(|code| code.checked_sub(128)))
 }
 
 /// The CPU time limit in words.
@@ -144,7 +154,11 @@ mod tests {
     fn every_end_has_its_word() {
         // Wait statuses: a signal in the low byte, an exit code above it (wait(2)).
         for (status, errors, reason, part) in [
-            (31, "", Failure::Forbidden, "no skill may"),
+            (31, "", Failure::Forbidden, "no skill may make and no manifest can allow"),
+            ((128 + 31) << 8, "", Failure::Forbidden, "no skill may"),
+            ((128 + 24) << 8, "", Failure::Cpu, "of CPU time"),
+            ((128 + 11) << 8, "", Failure::Crashed, "exit status: 139"),
+            (255 << 8, "", Failure::Crashed, "exit status: 255"),
             (24, "", Failure::Cpu, "more than 5 s of CPU time (in its skill.toml: [limits] cpu = \"5 s\")"),
             (25, "", Failure::Disk, "64 MiB written to files"),
             (1 << 8, "open /etc/x: Permission denied", Failure::Crashed, "write = [\"~/a\"]"),

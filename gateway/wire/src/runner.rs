@@ -93,7 +93,7 @@ impl Failure {
     /// A limit of its manifest, or a rule of its jail, ended it: the owner is told.
     pub fn was_stopped(self) -> bool {
         use Failure::*;
-        matches!(self, Time | Cpu | Memory | Output | Disk | Forbidden)
+        matches!(self, Time | Cpu | Memory | Output | Disk | Processes | Forbidden)
     }
 }
 
@@ -115,7 +115,9 @@ pub enum Failure {
     Output,
     /// Limit of what is written to files.
     Disk,
-    /// A system call that the jail forbids.
+    /// Limit of processes and threads.
+    Processes,
+    /// A system call that the jail forbids: the kernel killed it for asking.
     Forbidden,
     /// It exited with another status than 0, or by a signal.
     Crashed,

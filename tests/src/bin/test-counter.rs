@@ -13,6 +13,7 @@ use std::{
 };
 
 use openclaw_wire::runner::{Answer, Task};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
 /// `~/counter` as a skill sees it.
@@ -38,6 +39,11 @@ fn main() -> ExitCode {
         "fail" if task.arguments["say"] == "nothing, for ever" => loop {
             std::hint::spin_loop();
         },
+        "fail" if task.arguments["say"] == "a device" => {
+            // No skill may make a node, and the kernel kills the one that asks.
+            let made = mknodat(CWD, "/tmp/device", FileType::CharacterDevice, Mode::RUSR, 0);
+            Answer::Text(format!("lives: {made:?}"))
+        }
         "fail" => {
             eprintln!("failed on purpose: {}", task.arguments["say"].as_str().unwrap_or_default());
             return ExitCode::from(3);

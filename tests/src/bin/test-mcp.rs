@@ -5,6 +5,7 @@
 
 use std::io::{self, BufRead, Write};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
 /// The eras of the protocol.
@@ -134,6 +135,10 @@ fn call(kind: &str, params: &Value) -> Value {
     match (params["name"].as_str().unwrap_or_default(), kind) {
         ("say", "long") => text(&"z".repeat(4 << 20)),
         ("say", "crash") => panic!("it fell over {word}"),
+        // No skill may make a node, and the kernel kills the one that asks.
+        ("say", "device") => {
+            text(&format!("lives: {:?}", mknodat(CWD, "/tmp/device", FileType::CharacterDevice, Mode::RUSR, 0)))
+        }
         ("say", "hang") => loop {
             std::thread::sleep(std::time::Duration::from_secs(60));
         },

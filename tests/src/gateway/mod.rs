@@ -1,6 +1,7 @@
 //! The real programs between the stand-ins: a state folder of its own, `openclaw run` as an unprivileged user, its
 //! children by role, its log, its database, its operator commands. Ends only processes that it started.
 
+mod apart;
 mod dist;
 mod process;
 mod setup;
@@ -26,6 +27,7 @@ use tokio::{
     time::Instant,
 };
 
+pub use apart::Apart;
 pub use dist::dist;
 pub use process::{Process, contains, descendants_of, listening};
 pub use setup::{Setup, TOKEN, free_port};

@@ -144,7 +144,7 @@ impl Executor {
         }
         if let Some(reason) = stopped.filter(|reason| reason.was_stopped()) {
             // After the others: the text says this one already.
-            denials.push(Denial { message: format!("skill {skill}: {text}"), mend: mend(reason).into() });
+            denials.push(Denial { message: format!("skill {skill}: {text}"), mend: mend(&skill, reason) });
         }
         Untrusted(Output { text, is_error, denials, reason: stopped })
     }
@@ -218,10 +218,12 @@ async fn receive<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> 
 }
 
 /// What an owner can do about a call that was stopped.
-fn mend(reason: Failure) -> &'static str {
+fn mend(skill: &SkillId, reason: Failure) -> String {
     match reason {
-        Failure::Forbidden => "No manifest can allow that; `openclaw skills disable` switches a skill off.",
-        _ => "If it is meant to need more, raise that limit in its skill.toml.",
+        Failure::Forbidden => {
+            format!("If it has no good reason to try that, switch it off: `openclaw skills disable {skill}`.")
+        }
+        _ => "If it is meant to need more, raise that limit in its skill.toml.".into(),
     }
 }
 
@@ -249,7 +251,8 @@ fn explain(tool: &str, reason: Failure, detail: &str) -> String {
         Failure::Memory => "used more memory than its manifest allows and was stopped",
         Failure::Output => "wrote more output than its manifest allows and was stopped",
         Failure::Disk => "wrote more to files than its manifest allows and was stopped",
-        Failure::Forbidden => "tried something that its jail forbids and was stopped",
+        Failure::Processes => "started more processes than its manifest allows and was stopped",
+        Failure::Forbidden => "tried something that its jail forbids and was killed for it",
         Failure::Crashed => "ended with an error",
         Failure::Cancelled => "was stopped before it was done; it may have had an effect",
     };

@@ -2,7 +2,6 @@
 //! command and filled at start with what is bundled beside the programs; never by the gateway.
 
 use std::{
-    io::Read,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -53,11 +52,7 @@ impl Store {
         private_file::check_folders(state, folder)?;
         let path = state.join(folder).join(FILE);
         let mut written = Written::default();
-        if let Some(file) = private_file::open(&path)? {
-            let mut text = String::new();
-            file.take(LARGEST)
-                .read_to_string(&mut text)
-                .with_context(|| format!("read {}", path.display()))?;
+        if let Some(text) = private_file::text(&path, LARGEST)? {
             written = toml::from_str(&text).with_context(|| {
                 format!("read {}\n  mend: remove it and approve the skills again", path.display())
             })?;

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{ErrorKind, Read},
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -147,9 +147,7 @@ impl Webhooks {
     }
 
     fn read_previous(&self, bot: &BotName) -> anyhow::Result<Option<(String, u64)>> {
-        let Some(file) = private_file::open(&self.path(bot, ".previous"))? else { return Ok(None) };
-        let mut text = String::new();
-        file.take(256).read_to_string(&mut text)?;
+        let Some(text) = private_file::text(&self.path(bot, ".previous"), 256)? else { return Ok(None) };
         let parsed = text
             .trim()
             .split_once(' ')

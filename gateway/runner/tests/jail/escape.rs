@@ -86,6 +86,9 @@ pub fn network(rig: &Rig) {
     for (family, kind) in [
         (libc::AF_INET, libc::SOCK_STREAM),
         (libc::AF_INET, libc::SOCK_DGRAM),
+        // ICMP and whatever else is below TCP.
+        (libc::AF_INET, libc::SOCK_RAW),
+        (libc::AF_INET6, libc::SOCK_RAW),
         (libc::AF_INET6, libc::SOCK_STREAM),
         (libc::AF_UNIX, libc::SOCK_STREAM),
         (libc::AF_UNIX, libc::SOCK_DGRAM),
@@ -95,7 +98,8 @@ pub fn network(rig: &Rig) {
         (libc::AF_ALG, libc::SOCK_SEQPACKET),
     ] {
         let socket = json!({ "act": "socket", "family": family, "kind": kind });
-        if [libc::AF_INET, libc::AF_UNIX, libc::AF_NETLINK].contains(&family) {
+        let plain = kind != libc::SOCK_RAW || family == libc::AF_NETLINK;
+        if plain && [libc::AF_INET, libc::AF_UNIX, libc::AF_NETLINK].contains(&family) {
             assert!(outside(socket.clone())["ok"].is_i64(), "{family}");
         }
         assert_eq!(rig.errno(socket), libc::EPERM, "{family} {kind}");
@@ -149,7 +153,15 @@ pub fn forbidden_calls(rig: &Rig) {
 pub fn a_clean_start(rig: &Rig) {
     assert_eq!(outside(json!({ "act": "environment" }))["CANARY"], "in the environment");
     let environment = rig.ask(json!({ "act": "environment" }));
-    assert_eq!(environment, json!({ "PATH": "/skill/bin", "HOME": "/tmp", "LANG": "C.UTF-8" }));
+    let ours = json!({ "PATH": "/skill/bin", "HOME": "/tmp", "LANG": "C.UTF-8" });
+    assert_eq!(environment, ours);
+    // A `.env` is a file like any other, in the skill's folder (where it is approved with it) or in a granted one.
+    for (skill, file) in [("dotenv", "skills/dotenv/.env"), ("probe", "home/documents/.env")] {
+        assert!(fs::read_to_string(rig.path(file)).unwrap().contains("LD_PRELOAD="), "{file}");
+        let said = rig.call_skill(skill, json!({ "act": "environment" }));
+        let Outcome::Output(text) = said else { panic!("{skill}: {said:?}") };
+        assert_eq!(answer(&text), ours, "{skill}");
+    }
     assert_eq!(rig.ask(json!({ "act": "descriptors" })), json!([0, 1, 2]));
     let myself = rig.ask(json!({ "act": "self" }));
     assert_eq!(myself["pid"], 2);
@@ -164,6 +176,12 @@ pub fn programs(rig: &Rig) {
     assert_eq!(outside(json!({ "act": "execute", "path": "/bin/true" }))["ok"], 0);
     assert_eq!(rig.errno(json!({ "act": "execute", "path": "/bin/true" })), libc::ENOENT);
     assert_eq!(rig.errno(json!({ "act": "writable_code" })), libc::EACCES);
+    // Another skill's program is no more there than any other.
+    let another = rig.path("skills/raced/bin/probe");
+    assert!(outside(json!({ "act": "execute", "path": another }))["ok"].is_i64());
+    for path in [another.to_str().unwrap(), "/skill/../raced/bin/probe", "/skills/raced/bin/probe"] {
+        assert_eq!(rig.errno(json!({ "act": "execute", "path": path })), libc::ENOENT, "{path}");
+    }
     // Its own program again: a child has the same jail.
     let again = rig.ask(json!({ "act": "again" }));
     assert!(again["ok"].as_str().unwrap().contains("Operation not permitted"), "{again}");
@@ -190,6 +208,23 @@ pub fn skills_do_not_meet(rig: &Rig) {
     }
     assert_eq!(rig.ask(json!({ "act": "kill_all" }))["errno"], libc::ESRCH);
     drop(other);
+}
+
+/// The environment, memory and arguments of no process of ours can be read from a jail, whatever stands in them (incident 112).
+pub fn processes_of_ours_are_closed(rig: &Rig) {
+    let zygote = life::zygote(rig);
+    for pid in [std::process::id(), rig.pid(), zygote] {
+        for file in ["environ", "cmdline", "mem", "maps", "status"] {
+            let path = format!("/proc/{pid}/{file}");
+            if pid == std::process::id() {
+                assert!(fs::File::open(&path).is_ok(), "{path} is there outside");
+            }
+            assert_eq!(rig.errno(json!({ "act": "read", "path": path })), libc::ENOENT, "{path}");
+        }
+    }
+    for path in ["/proc/self/environ", "/proc/1/environ", "/proc/thread-self/environ"] {
+        assert_eq!(rig.errno(json!({ "act": "read", "path": path })), libc::ENOENT, "{path}");
+    }
 }
 
 /// What the model writes is data, whatever it looks like: there is no shell on the way, and no argument of the program

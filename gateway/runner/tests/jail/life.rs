@@ -4,7 +4,9 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Read,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -88,7 +90,6 @@ pub fn words_stay_out_of_logs(rig: &Rig) {
 
 /// A byte, a file more or a mode: it is not the approved skill any more (incident 100).
 pub fn changed_skills_do_not_run(rig: &Rig) {
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(
         rig.call_skill("changing", json!({ "act": "echo", "value": 1 })),
         rig.call(json!({ "act": "echo", "value": 1 }))
@@ -229,6 +230,69 @@ pub fn one_waits_and_serves_one_call(setup: Setup) {
     assert_eq!(rig.ask(json!({ "act": "echo", "value": 2 })), 2);
     let last = jails_of(&|below| below.len() == 1 && below[0] != next)[0];
     assert!(!ran.contains(&last));
+}
+
+/// The jail that was made ahead is no older than the machine's mounts: what is mounted on a granted folder is what the next call
+/// sees, and what was unmounted is let go at once.
+pub fn a_mount_is_seen_at_once(setup: Setup) {
+    if !rustix::process::geteuid().is_root() {
+        println!("    NOT CHECKED: only root mounts something");
+        return;
+    }
+    // Shared, as systemd makes the root of a machine, so that the runner's namespace hears of it.
+    let rig = Rig::start(setup, |root| mount(&["--bind", "--make-shared"], root, root));
+    let documents = rig.path("home/documents");
+    let read = || rig.ask(json!({ "act": "read", "path": "/files/documents/note.txt" }));
+    for round in 0..3 {
+        assert_eq!(read()["ok"], "a note", "{round}");
+        assert!(waits(&rig), "one is made ahead");
+        mount(&["-t", "tmpfs", "-o", "mode=755", "none"], Path::new(""), &documents);
+        fs::write(documents.join("note.txt"), "mounted").unwrap();
+        fs::set_permissions(documents.join("note.txt"), PermissionsExt::from_mode(0o644)).unwrap();
+        assert_eq!(read()["ok"], "mounted", "{round}");
+        assert!(waits(&rig), "one is made ahead");
+        let disk = fs::metadata(&documents).unwrap().dev();
+        let disk = format!(" {}:{} ", rustix::fs::major(disk), rustix::fs::minor(disk));
+        let first = tree(zygote(&rig))[0];
+        let holds = |pid: u32| mounted(pid).contains(&disk);
+        assert!(holds(first), "the one that waits has it too");
+        umount(&[], &documents);
+        let end = Instant::now() + Duration::from_secs(10);
+        while tree(zygote(&rig)).into_iter().any(holds) {
+            assert!(Instant::now() < end, "a jail that nobody uses keeps the disk");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    // The runner's log is open there.
+    umount(&["--lazy"], rig.folder.path());
+}
+
+/// Device numbers and mount points, as a process sees them.
+fn mounted(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default()
+}
+
+/// Whether a jail waits for a call, after some time.
+fn waits(rig: &Rig) -> bool {
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        let below = tree(zygote(rig));
+        if below.len() == 1 && tree(below[0]).is_empty() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn mount(options: &[&str], what: &Path, on: &Path) {
+    let what = (!what.as_os_str().is_empty()).then_some(what);
+    let status = Command::new("/bin/mount").args(options).args(what).arg(on).status().unwrap();
+    assert!(status.success());
+}
+
+fn umount(options: &[&str], path: &Path) {
+    assert!(Command::new("/bin/umount").args(options).arg(path).status().unwrap().success());
 }
 
 /// Every jail dies with the zygote too, and the runner does not stay without one.

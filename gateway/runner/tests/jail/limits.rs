@@ -6,7 +6,7 @@ use openclaw_wire::runner::{Failure, Outcome};
 use serde_json::json;
 
 use crate::{
-    life::jails,
+    life::{self, jails},
     rig::{self, OUTPUT, Rig},
 };
 
@@ -73,15 +73,27 @@ pub fn endings(rig: &Rig) {
     assert_eq!(rig.ask(json!({ "act": "kill_all" }))["errno"], libc::ESRCH);
 }
 
-/// The fork bomb: stopped at the limit, typed, and everything of it is gone.
+/// The fork bomb: stopped at the limit, typed, everything of it is gone, and no other call with it.
 pub fn fork_bomb(rig: &Rig) {
+    let other = rig.begin("probe", json!({ "act": "sleep" })).unwrap();
+    // A jail that waits for a call has no child.
+    let running = || -> Vec<u32> {
+        let firsts = life::children(life::zygote(rig)).into_iter();
+        firsts.filter(|first| !life::tree(*first).is_empty()).collect()
+    };
+    let before = running();
+    assert_eq!(before.len(), 1);
     match rig.call(json!({ "act": "fork_bomb" })) {
         // An ordinary user's forks fail at the limit, and the bomb burns its CPU time. The kernel does not limit root's:
         // the watchdog counts them.
-        Outcome::Failed { reason: Failure::Cpu | Failure::Forbidden, .. } => {}
+        Outcome::Failed { reason: Failure::Cpu, .. } => {}
+        Outcome::Failed { reason: Failure::Processes, detail } => {
+            assert!(detail.contains("[limits] processes = 8"), "{detail}")
+        }
         other => panic!("{other:?}"),
     }
-    assert_eq!(jails(rig), 0);
+    assert_eq!(running(), before, "of the bomb nothing is left, and the other call runs on");
+    drop(other);
 }
 
 /// For an ordinary user the kernel itself says no at the limit.

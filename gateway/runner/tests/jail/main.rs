@@ -26,8 +26,9 @@ const CASES: &[Case] = &[
     ("incidents_65_67_73_81_and_85_files", escape::files),
     ("incidents_60_61_64_and_79_network", escape::network),
     ("incident_78_forbidden_calls", escape::forbidden_calls),
-    ("incidents_71_and_97_a_clean_start", escape::a_clean_start),
+    ("incidents_71_97_and_98_a_clean_start", escape::a_clean_start),
     ("incidents_70_101_and_102_programs", escape::programs),
+    ("incident_112_processes_of_ours_are_closed", escape::processes_of_ours_are_closed),
     ("incident_82_skills_do_not_meet", escape::skills_do_not_meet),
     ("incidents_72_and_86_arguments_are_data", escape::arguments_are_data),
     ("incident_100_changed_skills_do_not_run", life::changed_skills_do_not_run),
@@ -59,6 +60,7 @@ fn more_skills(root: &Path) {
         ("brief", "~/documents"),
         ("script", "~/documents"),
         ("changing", "~/documents"),
+        ("dotenv", "~/documents"),
     ] {
         skill(root, name);
         let manifest = root.join("skills").join(name).join("skill.toml");
@@ -73,6 +75,9 @@ fn more_skills(root: &Path) {
     std::os::unix::fs::symlink("secret", root.join("home/raced-link")).unwrap();
     fs::rename(root.join("state"), root.join("home/state")).unwrap();
     std::os::unix::fs::symlink("home/state", root.join("state")).unwrap();
+    for file in ["skills/dotenv/.env", "home/documents/.env"] {
+        fs::write(root.join(file), "LD_PRELOAD=/files/out/x.so\nCANARY=out of a file\n").unwrap();
+    }
     fs::write(root.join("skills/script/bin/probe"), "#!/bin/sh\n".repeat(20)).unwrap();
 }
 
@@ -136,6 +141,7 @@ fn main() {
             check(who, name, &mut || run(&rig));
         }
         check(who, "the_runner_is_killed", &mut || life::the_runner_is_killed(setup));
+        check(who, "a_mount_is_seen_at_once", &mut || life::a_mount_is_seen_at_once(setup));
         check(who, "one_waits_and_serves_one_call", &mut || life::one_waits_and_serves_one_call(setup));
         check(who, "the_zygote_is_killed", &mut || life::the_zygote_is_killed(setup));
         check(who, "incident_77_a_missing_layer_turns_skills_off", &mut || {

@@ -11,6 +11,7 @@ const SHELL: &str = r#"read -r task
 case $task in *'"arguments"'*) ;; *) exit 9 ;; esac
 inside=$(echo /files/documents/*)
 printf '{"text":"{\\"args\\":\\"%s\\",\\"path\\":\\"%s\\",\\"files\\":\\"%s\\"}"}' "$*" "$PATH" "$inside"
+case $task in *forbidden*) mkfifo /tmp/pipe; exit $? ;; esac
 if [ "$1" = tools ]; then wc -c < /files/documents/note.txt >&2; exit 4; fi
 "#;
 
@@ -85,7 +86,8 @@ pub fn said(rig: &Rig, skill: &str, act: &str) -> Value {
     }
 }
 
-/// A shell has its own words and nothing else, unless the operator lists a folder of programs.
+/// A shell has its own words and nothing else, unless the operator lists a folder of programs. What one of those may not ask
+/// is told as the skill's own asking is.
 pub fn shell(rig: &Rig) {
     let said = said(rig, "in-shell", "this");
     assert_eq!((&said["args"], &said["path"]), (&json!("shell a b"), &json!("/skill/bin:/bin")), "{said}");
@@ -93,6 +95,12 @@ pub fn shell(rig: &Rig) {
     match rig.call_skill("in-tools", json!({ "act": "this" })) {
         Outcome::Failed { reason: Failure::Crashed, detail } => {
             assert!(detail.contains("exit status: 4: 6"), "wc ran: {detail}")
+        }
+        other => panic!("{other:?}"),
+    }
+    match rig.call_skill("in-tools", json!({ "act": "forbidden" })) {
+        Outcome::Failed { reason: Failure::Forbidden, detail } => {
+            assert!(detail.contains("no skill may make and no manifest can allow"), "{detail}")
         }
         other => panic!("{other:?}"),
     }
