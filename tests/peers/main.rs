@@ -3,6 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
 
+mod a_real_searxng_answers;
+mod a_real_whisper_hears;
 mod documents_of_other_programs_are_read;
 mod mcp_servers_keep_to_their_manifests;
 mod models_answer;
@@ -10,6 +12,7 @@ mod ordinary_software_finds_its_way_out;
 mod prices_are_the_vendors;
 mod requests_fit_the_vendors_types;
 mod sdks_speak_through_egress;
+mod server;
 mod services_are_what_their_clients_know;
 mod skills_are_portable;
 mod status_page_works_in_a_browser;
