@@ -47,6 +47,7 @@ mod only_approved_skills_have_a_way_out;
 mod skills_never_see_a_key;
 mod denials_explain_themselves;
 mod no_spelling_of_an_address_or_path_gets_through;
+mod lists_of_payloads_get_nowhere;
 mod mcp_servers_are_skills;
 mod bundled_skills_do_their_work;
 mod media_is_decoded_only_in_jails;

@@ -1,6 +1,7 @@
 //! The operator sees what each skill may do, switches it, runs it himself; and a drill that failed turns all of them off.
 
 use openclaw_tests::{gateway::Gateway, model::Step, world::World};
+use openclaw_wire::drill::Drill;
 use serde_json::{Value, json};
 
 async fn world() -> World {
@@ -60,6 +61,40 @@ async fn a_switch_acts_at_once_and_stays() {
     assert!(!log.contains("notes"), "{log}");
     let unknown = fails(&world.gateway, &["skills", "disable", "nothing"]).await;
     assert!(unknown.contains("no skill nothing"), "{unknown}");
+}
+
+/// The command that holds a drill: for people, for programs (`--json`), and by its exit code; what it finds is told to the gateway.
+#[tokio::test]
+async fn a_drill_is_held_by_the_command() {
+    let world = world().await;
+    let file = world.gateway.setup().home().join("report");
+    let cell = |mark: &str| json!({ "mark": mark, "said": "" });
+    let row = |number: u32| {
+        let whole = cell(if number == 0 { "open" } else { "held" });
+        json!({ "group": "files", "name": format!("probe {number}"), "control": cell("open"), "whole": whole, "without": [] })
+    };
+    let report = json!({ "barriers": [], "probes": (0..100).map(row).collect::<Vec<_>>(), "problem": null, "took_ms": 1 });
+    std::fs::write(&file, report.to_string()).expect("written");
+    // A report of a breach: the same words for both readers, and no success.
+    let report = file.to_str().expect("text");
+    let failed = fails(&world.gateway, &["security", "drill", "--report", report]).await;
+    assert!(failed.contains("FAILED:") && failed.contains("files: probe 0"), "{failed}");
+    assert!(failed.contains("Skills are off until a drill holds."), "{failed}");
+    assert!(fails(&world.gateway, &["security", "drill", "--json", "--report", report]).await.contains("\"probe 0\""));
+    assert!(world.gateway.status().await.skills_off.expect("off").contains("files: probe 0"));
+
+    // A real one.
+    let held = world.gateway.ask(&["security", "drill", "--json"]).await;
+    let held: Drill = serde_json::from_str(&held).expect("one JSON document and nothing else");
+    assert_eq!(held.failed(), [""; 0]);
+    let proven = held.probes.iter().filter(|row| row.proven()).count();
+    assert!(proven >= Drill::LEAST && held.barriers.len() >= 6, "{proven} {:?}", held.barriers);
+    for row in &held.probes {
+        assert!(row.group == "races" || row.without.len() == held.barriers.len(), "{}", row.name);
+    }
+    assert_eq!(world.gateway.status().await.skills_off, None, "it is told to the gateway");
+    let told = world.anna.hears_of("Skills are off").await;
+    assert!(told.text.contains("files: probe 0"), "{}", told.text);
 }
 
 /// A drill that failed: nothing runs, the owner is told, also after a restart; one that holds lifts it (incident 77).
