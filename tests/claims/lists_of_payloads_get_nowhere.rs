@@ -69,7 +69,8 @@ fn paths_that_climb_stay_inside() {
     std::fs::write(setup.path("home/outside.txt"), "OUTSIDE-CANARY").expect("another");
     let broker = setup.start();
     broker.approve("weather");
-    let fetch = |text: &String| json!({ "act": "fetch", "url": format!("https://good.internal/data/{text}") });
+    let fetch =
+        |text: &String| json!({ "act": "fetch", "url": format!("https://good.internal/data/{text}") });
     let mut arrived = 0;
     for (list, good) in [(&climbing, false), (&benign, true)] {
         let acts: Vec<Value> = list.iter().map(fetch).collect();

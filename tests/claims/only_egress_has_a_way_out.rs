@@ -30,8 +30,11 @@ fn connections(process: Process) -> usize {
     let inodes: Vec<String> =
         links.filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
     let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/{}/net/{name}", process.0)));
-    let lines: Vec<String> =
-        tables.into_iter().flatten().flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let lines: Vec<String> = tables
+        .into_iter()
+        .flatten()
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
     let words = |line: &String| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     // State 01 is ESTABLISHED.
     let stands = |words: &Vec<String>| words[3] == "01" && inodes.contains(&words[9]);

@@ -80,7 +80,11 @@ async fn a_drill_is_held_by_the_command() {
     let failed = fails(&world.gateway, &["security", "drill", "--report", report]).await;
     assert!(failed.contains("FAILED:") && failed.contains("files: probe 0"), "{failed}");
     assert!(failed.contains("Skills are off until a drill holds."), "{failed}");
-    assert!(fails(&world.gateway, &["security", "drill", "--json", "--report", report]).await.contains("\"probe 0\""));
+    assert!(
+        fails(&world.gateway, &["security", "drill", "--json", "--report", report])
+            .await
+            .contains("\"probe 0\"")
+    );
     assert!(world.gateway.status().await.skills_off.expect("off").contains("files: probe 0"));
 
     // A real one.

@@ -49,7 +49,8 @@ fn a_real_whisper_hears_a_voice_note() {
             failed => panic!("{failed:?}\n{}\n{}", broker.log(), whisper.log()),
         }
     };
-    let heard = hear(&File::open(&note).expect("spoken")).unwrap_or_else(|why| panic!("{why}\n{}", whisper.log()));
+    let heard =
+        hear(&File::open(&note).expect("spoken")).unwrap_or_else(|why| panic!("{why}\n{}", whisper.log()));
     assert!(heard.to_lowercase().contains("bread and milk on monday"), "{heard}");
 
     // What is no sound is an error of the server's, told as one.

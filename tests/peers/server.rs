@@ -21,7 +21,13 @@ pub struct Server {
 
 impl Server {
     /// A program of the peers' Python, which will listen on this port; what it writes goes into `folder`.
-    pub fn start(program: &str, arguments: &[&str], environment: &[(&str, &str)], port: u16, folder: &Path) -> Self {
+    pub fn start(
+        program: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        port: u16,
+        folder: &Path,
+    ) -> Self {
         let log = folder.join("log");
         let file = File::create(&log).expect("a log");
         let child = Command::new(peers::path("venv/bin").join(program))

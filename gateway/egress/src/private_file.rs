@@ -134,7 +134,9 @@ pub fn text(path: &Path, most: u64) -> Result<Option<Zeroizing<String>>, Refused
     let mut text = Zeroizing::new(String::with_capacity(room));
     file.take(most + 1).read_to_string(&mut text).map_err(|error| Refused::io(path, "read", error))?;
     match text.len() as u64 > most {
-        true => Err(Refused::new(path, format!("is larger than {most} bytes"), "put back the file as it was")),
+        true => {
+            Err(Refused::new(path, format!("is larger than {most} bytes"), "put back the file as it was"))
+        }
         false => Ok(Some(text)),
     }
 }

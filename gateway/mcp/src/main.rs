@@ -33,7 +33,9 @@ fn main() -> ExitCode {
         Err(Trouble { why, signal }) => {
             eprintln!("{why}");
             // As a shell tells of it, so that the runner knows a limit, or a call that no skill may make.
-            signal.and_then(|signal| u8::try_from(128 + signal).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+            signal
+                .and_then(|signal| u8::try_from(128 + signal).ok())
+                .map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }

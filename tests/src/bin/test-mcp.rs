@@ -136,9 +136,10 @@ fn call(kind: &str, params: &Value) -> Value {
         ("say", "long") => text(&"z".repeat(4 << 20)),
         ("say", "crash") => panic!("it fell over {word}"),
         // No skill may make a node, and the kernel kills the one that asks.
-        ("say", "device") => {
-            text(&format!("lives: {:?}", mknodat(CWD, "/tmp/device", FileType::CharacterDevice, Mode::RUSR, 0)))
-        }
+        ("say", "device") => text(&format!(
+            "lives: {:?}",
+            mknodat(CWD, "/tmp/device", FileType::CharacterDevice, Mode::RUSR, 0)
+        )),
         ("say", "hang") => loop {
             std::thread::sleep(std::time::Duration::from_secs(60));
         },

@@ -71,7 +71,14 @@ impl Apart {
         apart.spawn(
             Role::Egress,
             &run,
-            &["--config".into(), config.clone(), "--state".into(), state.clone(), "--bundled".into(), skills.clone()],
+            &[
+                "--config".into(),
+                config.clone(),
+                "--state".into(),
+                state.clone(),
+                "--bundled".into(),
+                skills.clone(),
+            ],
             [
                 ("gateway", door(&FACTS.unix.egress_for_gateway, Role::Gateway)),
                 ("runner", door(&FACTS.unix.egress_for_runner, Role::Runner)),
@@ -79,7 +86,8 @@ impl Apart {
             ],
         );
         let shelves = ["--skills".into(), skills, "--skills".into(), more];
-        let runner = ["--config".into(), config, "--state".into(), state.clone(), "--home".into(), apart.setup.home()];
+        let runner =
+            ["--config".into(), config, "--state".into(), state.clone(), "--home".into(), apart.setup.home()];
         apart.spawn(
             Role::Runner,
             &run,
@@ -104,7 +112,8 @@ impl Apart {
         arguments: &[PathBuf],
         sockets: [(&str, OwnedFd); N],
     ) {
-        let log = fs::OpenOptions::new().append(true).create(true).open(self.setup.log_path()).expect("the log");
+        let log =
+            fs::OpenOptions::new().append(true).create(true).open(self.setup.log_path()).expect("the log");
         let mut start = Start::new("/usr/bin/unshare")
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .standard(2, log.into())
