@@ -36,6 +36,7 @@ mod processes_are_confined;
 mod users_are_kept_apart;
 mod only_egress_has_a_way_out;
 mod secrets_stay_where_they_belong;
+mod keys_stay_out_of_memories;
 mod keys_are_exchanged_while_messages_come;
 mod logs_are_bounded_and_hold_no_content;
 mod killed_processes_lose_nothing;

@@ -159,7 +159,7 @@ async fn an_open_key_file_stops_the_start() {
 }
 
 /// Files below `folder`, but not below `except`, that hold one of the needles.
-fn search(folder: &Path, needles: &[String], except: &Path) -> Vec<String> {
+pub fn search(folder: &Path, needles: &[String], except: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("readable").flatten() {
         let path = entry.path();
