@@ -177,10 +177,11 @@ pub fn programs(rig: &Rig) {
     assert_eq!(rig.errno(json!({ "act": "execute", "path": "/bin/true" })), libc::ENOENT);
     assert_eq!(rig.errno(json!({ "act": "writable_code" })), libc::EACCES);
     // Another skill's program is no more there than any other.
-    let another = rig.path("skills/raced/bin/probe");
-    assert!(outside(json!({ "act": "execute", "path": another }))["ok"].is_i64());
-    for path in [another.to_str().unwrap(), "/skill/../raced/bin/probe", "/skills/raced/bin/probe"] {
+    let another = rig.path("skills/in-shell/main");
+    assert!(outside(json!({ "act": "read", "path": another }))["ok"].is_string());
+    for path in [another.to_str().unwrap(), "/skill/../in-shell/main", "/skills/in-shell/main"] {
         assert_eq!(rig.errno(json!({ "act": "execute", "path": path })), libc::ENOENT, "{path}");
+        assert_eq!(rig.errno(json!({ "act": "read", "path": path })), libc::ENOENT, "{path}");
     }
     // Its own program again: a child has the same jail.
     let again = rig.ask(json!({ "act": "again" }));
