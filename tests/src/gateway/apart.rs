@@ -7,7 +7,7 @@ use std::{
         fd::OwnedFd,
         unix::{
             fs::{PermissionsExt, chown},
-            net::UnixListener,
+            net::{UnixDatagram, UnixListener},
         },
     },
     path::{Path, PathBuf},
@@ -23,6 +23,8 @@ use super::{PATIENCE, Role, Setup, dist};
 
 /// Group of those that read the configuration. Neither it nor the users have names on any machine.
 const GROUP: u32 = 61_000;
+/// In the folder of the doors.
+const NOTIFY: &str = "notify.sock";
 /// What systemd does around a program: its own view of `/run`, its user, no right to anybody else's new files.
 const UNIT: &str = "umask 077 && mount -t tmpfs none /run && mkdir /run/openclaw && chmod 755 /run/openclaw && \
                     mount --bind \"$0\" /run/openclaw && user=$1 group=$2 && shift 2 && \
@@ -32,6 +34,8 @@ const UNIT: &str = "umask 077 && mount -t tmpfs none /run && mkdir /run/openclaw
 pub struct Apart {
     setup: Setup,
     programs: Vec<(Role, Child)>,
+    /// systemd's, which few words go to. A program that has one knows that its doors are paths.
+    _notify: UnixDatagram,
 }
 
 impl Role {
@@ -67,7 +71,9 @@ impl Apart {
         };
         let config = state.join(&FACTS.state.config);
         let (skills, more) = (dist().join("skills"), dist().join("test-skills"));
-        let mut apart = Self { setup, programs: Vec::new() };
+        let notify = UnixDatagram::bind(run.join(NOTIFY)).expect("a socket");
+        own(&run.join(NOTIFY), 0, 0, 0o777);
+        let mut apart = Self { setup, programs: Vec::new(), _notify: notify };
         apart.spawn(
             Role::Egress,
             &run,
@@ -116,6 +122,7 @@ impl Apart {
             fs::OpenOptions::new().append(true).create(true).open(self.setup.log_path()).expect("the log");
         let mut start = Start::new("/usr/bin/unshare")
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("NOTIFY_SOCKET", run.join(NOTIFY).to_string_lossy())
             .standard(2, log.into())
             .arg("--mount")
             .arg("/bin/sh")
