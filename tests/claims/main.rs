@@ -32,6 +32,7 @@ mod spending_stops_at_its_limits;
 mod telegram_trouble_is_survived;
 
 mod processes_are_confined;
+mod only_egress_speaks_to_others;
 mod secrets_stay_where_they_belong;
 mod keys_are_exchanged_while_messages_come;
 mod logs_are_bounded_and_hold_no_content;
