@@ -61,6 +61,8 @@ fn it_boots_confined_and_stays_up() {
     let keys = booted.run("openclaw keys list");
     assert!(keys.contains("OPENAI_API_KEY"), "the credential's key: {keys}");
 
+    renewed(&booted);
+
     // Its jails hold, under the very conditions of the unit that makes them.
     let held = booted.tries("systemctl start openclaw-drill.service");
     assert!(
@@ -72,6 +74,31 @@ fn it_boots_confined_and_stays_up() {
     assert!(status.contains("read-documents") && !status.contains("OFF"), "{status}");
 
     watched(&booted);
+}
+
+/// Credentials, a sealed one too, are a copy from the unit's start: a restart renews them, and whoever asks egress without a
+/// pause meanwhile is answered each time.
+fn renewed(booted: &Booted) {
+    let keys = booted.run("openclaw keys list");
+    assert!(!keys.contains("SEALED_KEY"), "{keys}");
+    booted.run(
+        "mkdir -p /etc/credstore.encrypted && echo 'SEALED_KEY=test-sealed-key-not-real' | systemd-creds encrypt \
+         --with-key=host --name=openclaw.keys.sealed.env - /etc/credstore.encrypted/openclaw.keys.sealed.env",
+    );
+    let sealed = booted.run("cat /etc/credstore.encrypted/openclaw.keys.sealed.env");
+    assert!(!sealed.contains("SEALED_KEY"), "{sealed}");
+    let asked = booted.run(
+        "setpriv --reuid openclaw-gateway --regid openclaw-gateway --clear-groups bash -c '
+            for number in $(seq 400); do
+              curl -s -m 60 -o /dev/null -w \"%{http_code}\\n\" --unix-socket /run/openclaw/egress-gateway.sock http://egress/status
+            done' > /run/asked &
+         for number in 1 2 3; do sleep 0.5; systemctl restart openclaw-egress.service; done
+         wait; sort /run/asked | uniq -c",
+    );
+    assert_eq!(asked.trim(), "400 200", "each was answered");
+    let keys = booted.run("openclaw keys list");
+    assert!(keys.contains("SEALED_KEY") && keys.contains("OPENAI_API_KEY"), "{keys}");
+    assert!(!booted.run("journalctl -b --no-pager -o cat").contains("sealed-key-not-real"));
 }
 
 /// Everything that was asked of the kernel is in force, in all three processes.

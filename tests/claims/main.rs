@@ -34,7 +34,7 @@ mod telegram_trouble_is_survived;
 
 mod processes_are_confined;
 mod users_are_kept_apart;
-mod only_egress_has_a_way_out;
+mod only_egress_speaks_to_others;
 mod secrets_stay_where_they_belong;
 mod keys_stay_out_of_memories;
 mod keys_are_exchanged_while_messages_come;

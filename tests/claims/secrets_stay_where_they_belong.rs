@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 use openclaw_tests::{
     gateway::{Process, Role, contains},
     model::{Act, Step},
+    page::{Page, token},
     telegram::{Fault, Refusal, Trouble},
     world::World,
 };
@@ -16,8 +17,25 @@ const TOKEN: &str = openclaw_tests::gateway::TOKEN;
 /// Planted into a message, so that the search is known to find what is there.
 const CONTROL: &str = "control-canary-5d21";
 
+/// Keys of servers that can't be reached: one has no address, one speaks no TLS.
+const UNREACHED: [(&str, &str); 2] =
+    [("DNS_KEY", "canary-unreached-dns-not-real"), ("TLS_KEY", "canary-unreached-tls-not-real")];
+
+/// Messages through all kinds of trouble: Telegram refuses, breaks off, sends rubbish; a model refuses the key, the next has no
+/// address, the last no TLS.
 async fn world_with_trouble() -> World {
     let world = World::webhook(|setup| {
+        let plain = setup.config();
+        let plain = plain.split("http://").nth(1).and_then(|rest| rest.split(['"', '/']).next());
+        let urls = ["nowhere.invalid", plain.expect("a server")].map(|host| format!("https://{host}/v1"));
+        for ((name, key), url) in UNREACHED.iter().zip(urls) {
+            setup.key(name, key);
+            let model = name.to_lowercase().replace('_', "-");
+            setup.tables(&format!(
+                "[[model]]\nname = \"{model}\"\napi = \"openai\"\nmodel = \"x\"\nurl = \"{url}\"\nkey = \"{name}\"\nprivate = true"
+            ));
+        }
+        setup.tables("[[price]]\nmodel = \"x\"\ninput = 0\noutput = 0");
         setup.environment("OPENAI_API_KEY", "canary-environment-key-not-real");
         setup.set_key("MODEL_KEY_1", MODEL_KEY);
         setup.section("log", "level = \"debug\"");
@@ -32,11 +50,20 @@ async fn world_with_trouble() -> World {
     world.anna.hears().await;
     world.anna.says("#unauthorized");
     world.anna.hears().await;
+    let log = world.gateway.log();
+    for word in ["look up nowhere.invalid", "connect to 127.0.0.1"] {
+        assert!(log.contains(word), "{word} was asked in vain: {log}");
+    }
     world
 }
 
 fn secrets(world: &World) -> Vec<String> {
     vec![MODEL_KEY.into(), TOKEN.into(), "canary-environment-key-not-real".into(), world.secret()]
+}
+
+/// Those of servers that were never reached, too.
+fn all_secrets(world: &World) -> Vec<String> {
+    secrets(world).into_iter().chain(UNREACHED.map(|(_, key)| key.to_owned())).collect()
 }
 
 /// The gateway's memory, read as root while it serves, holds no secret; egress's does, and the gateway's holds the
@@ -73,7 +100,7 @@ async fn the_gateways_memory_holds_no_secret() {
 #[ignore = "needs root: it reads other processes' environments"]
 async fn no_file_and_no_proc_entry_holds_a_secret() {
     let mut world = world_with_trouble().await;
-    let secrets = secrets(&world);
+    let secrets = all_secrets(&world);
     let mut all = vec![Process(world.gateway.supervisor())];
     for role in Role::ALL {
         all.push(world.gateway.living(role).await);
@@ -156,6 +183,108 @@ async fn an_open_key_file_stops_the_start() {
     assert!(!ended.expect("it refuses").expect("waited").success());
     let log = world.gateway.log();
     assert!(log.contains("chmod 600"), "the mending command is named: {log}");
+}
+
+/// Incident 111: a key that a far end sends back is in no transcript and no summary, is not read again from either, and what
+/// can be asked of the programs, or copied of their state, holds none.
+#[tokio::test]
+async fn a_key_that_comes_back_is_in_no_transcript_and_no_summary() {
+    let mut page = None;
+    let mut world = World::webhook(|setup| {
+        page = Some(Page::switch_on(setup));
+        setup.set_key("MODEL_KEY_1", MODEL_KEY);
+        setup.section("session", "window = 2048\nsummary = 4096");
+        setup.section("telegram", "per_second = 100000\nper_chat_minute = 100000");
+        setup.section("log", "level = \"debug\"");
+    })
+    .await;
+    let stars = "*".repeat(MODEL_KEY.len());
+    // In one event. Of a key that a server cuts over several, egress's search of bytes knows nothing: see `mask`.
+    let leak = format!("Remember: {MODEL_KEY} {CONTROL}");
+    world.model.on("#leak", [Step::say_slowly(leak, 1, std::time::Duration::ZERO)]);
+    world.anna.says("#leak");
+    assert_eq!(world.anna.hears().await.text, format!("Remember: {stars} {CONTROL}"));
+    // Until that is folded, and read again out of the summary.
+    let folded = || world.gateway.count("SELECT count(*) FROM session WHERE summary LIKE '%control-canary%'");
+    for number in 0..200 {
+        if folded() > 0 {
+            break;
+        }
+        world
+            .anna
+            .says(&format!("{number}: some words so that the conversation grows longer than its window"));
+        world.anna.hears_of(&format!("You said: {number}:")).await;
+        world.gateway.idle().await;
+    }
+    assert_eq!(folded(), 1, "it was folded, with what stood beside the key");
+    world.model.take_requests();
+    world.anna.says("what do you remember?");
+    world.anna.hears_of("what do you remember?").await;
+    let prompt = world.model.requests().iter().map(|request| request.body.to_string()).collect::<String>();
+    assert!(prompt.contains(CONTROL) && !prompt.contains(MODEL_KEY), "{prompt}");
+
+    let secrets = secrets(&world);
+    let cookie = page.expect("on").log_in(&token(&world.gateway, &[]).await).await.expect("logged in");
+    let mut said = Vec::new();
+    for path in ["/", "/metrics"] {
+        let answer = page.expect("on").ask("GET", path, &[("Cookie", &cookie)], "").await;
+        assert_eq!(answer.status, 200, "{path}");
+        said.push((path.to_owned(), answer.body.into_bytes()));
+    }
+    for arguments in [
+        &["status", "--json"][..],
+        &["config", "show"],
+        &["keys", "list", "--json"],
+        &["usage", "--json"],
+        &["privacy", "--json"],
+        &["doctor", "--json"],
+        &["skills", "list", "--json"],
+        &["dead-letters", "list", "--json"],
+        &["webhook", "info"],
+    ] {
+        let done = world.gateway.command(arguments, "").await;
+        assert!(!done.stdout.is_empty(), "{arguments:?} says something");
+        said.push((arguments.join(" "), [done.stdout, done.stderr].concat()));
+    }
+    for (what, said) in &said {
+        assert!(secrets.iter().all(|secret| !contains(said, secret.as_bytes())), "{what}");
+    }
+    world.gateway.stop().await;
+    assert!(secrets.iter().all(|secret| !world.gateway.log().contains(secret.as_str())), "the log");
+    let keys = world.gateway.state().join(&FACTS.state.egress);
+    assert_eq!(search(world.gateway.state(), &secrets, &keys), [""; 0]);
+    assert!(
+        !search(world.gateway.state(), &[stars, CONTROL.into()], &keys).is_empty(),
+        "it does find things"
+    );
+}
+
+/// Incident 98: keys come from egress's own file alone. One in the folder where it was started, in the owner's files or beside a
+/// skill is not read, and does not go before the real one.
+#[tokio::test]
+async fn only_one_file_gives_keys() {
+    let planted = "MODEL_KEY_1=planted-key-not-real\nPLANTED_KEY=planted-key-not-real\n";
+    let world = World::polling(|setup| {
+        setup.set_key("MODEL_KEY_1", MODEL_KEY);
+        setup.key("OTHER_KEY", "canary-other-key-not-real");
+        let folder = setup.home().join("skills");
+        setup.section("skills", &format!("folders = [\"{}\"]", folder.display()));
+        // `openclaw run` is started in the owner's home.
+        for file in
+            [".env", "documents/.env", "skills/.env", "skills/guide/.env", "skills/guide/scripts/.env"]
+        {
+            setup.file(file, planted.as_bytes());
+        }
+        setup.file("skills/guide/SKILL.md", b"---\nname: guide\ndescription: d\n---\nWords.\n");
+    })
+    .await;
+    let skills = world.gateway.ask(&["skills", "list"]).await;
+    assert!(skills.contains("guide"), "the skill is there: {skills}");
+    let names = world.gateway.ask(&["keys", "list"]).await;
+    assert!(names.contains("OTHER_KEY") && !names.contains("PLANTED"), "{names}");
+    world.anna.says("hello");
+    world.anna.hears().await;
+    assert!(world.model.requests().iter().all(|request| request.key == MODEL_KEY));
 }
 
 /// Files below `folder`, but not below `except`, that hold one of the needles.

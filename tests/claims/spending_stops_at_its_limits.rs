@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use openclaw_tests::{
     gateway::{Gateway, Role, Setup},
     model::{Act, Model, Part, Step, Wire},
-    telegram::{Person, Telegram},
+    page::{Page, token},
+    telegram::{Fault, Person, Refusal, Telegram, Trouble},
     world::World,
 };
 use serde_json::Value;
@@ -132,6 +133,47 @@ async fn at_a_limit_calls_stop_until_the_owner_raises_it() {
     assert_eq!(report(&world.gateway).await["today"]["total"]["cost"], "0.80");
 }
 
+/// From four fifths on a limit is marked on the page and in the status: that over all, and that of one chat. The others are not.
+#[tokio::test]
+async fn four_fifths_are_marked_on_the_page() {
+    let mut page = None;
+    let world = World::polling(|setup| {
+        page = Some(Page::switch_on(setup));
+        spend(setup, "day = 0.8\nmonth = 50\nkey_day = \"none\"\nchat_day = 0.5");
+        setup.section("access", "people = [1002]");
+    })
+    .await;
+    let page = page.expect("switched on");
+    let cookie = page.log_in(&token(&world.gateway, &[]).await).await.expect("logged in");
+    let marked = async || -> Vec<String> {
+        let seen = page.look(&cookie).await.body;
+        let marked = seen.split("<div class=\"cap near\">").skip(1);
+        let name = |rest: &str| {
+            rest.split("<span>").nth(1).and_then(|rest| rest.split('<').next()).map(str::to_owned)
+        };
+        marked.filter_map(name).collect()
+    };
+    let says = async |person: &Person, count: usize| {
+        for word in 0..count {
+            person.says(&format!("word {word}"));
+            person.hears_of(&format!("You said: word {word}")).await;
+        }
+    };
+    let bert = world.bot.person(1002, "Bert");
+    says(&world.anna, 3).await;
+    says(&bert, 1).await;
+    assert_eq!(marked().await, [""; 0]);
+    says(&world.anna, 1).await;
+    assert_eq!(marked().await, ["today, chat main/1001"]);
+    let status = world.gateway.ask(&["status"]).await;
+    assert!(
+        status.contains("chat main/1001: $0.40 of $0.50 (!)") && !status.contains("main/1002"),
+        "{status}"
+    );
+    says(&bert, 2).await;
+    assert_eq!(marked().await, ["today, all together", "today, chat main/1001"]);
+}
+
 /// When one model's key is at its limit the next model answers; a model without a price is never asked, and the owner is
 /// told why.
 #[tokio::test]
@@ -166,6 +208,70 @@ async fn a_model_that_may_not_be_paid_is_passed_over() {
     {
         assert!(status.contains(part), "{part} in {status}");
     }
+}
+
+/// The limit is crossed while nothing can be sent, and in that time egress and gateway, or all, are killed: when Telegram takes
+/// messages again there is one alert for each, neither none nor two.
+#[tokio::test]
+async fn an_alert_that_could_not_be_sent_before_a_kill_comes_once() {
+    let people: Vec<i64> = (3001..3004).collect();
+    let mut world = World::polling(|setup| {
+        spend(setup, "chat_day = 0.5\nday = 50\nkey_day = 50");
+        setup.section("access", &format!("people = {people:?}"));
+    })
+    .await;
+    world.anna.says("hello");
+    world.anna.hears().await;
+    let mut spent = 1;
+    for (round, id) in people.iter().enumerate() {
+        let person = world.bot.person(*id, "P");
+        for word in 0..3 {
+            person.says(&format!("word {word}"));
+            person.hears_of(&format!("You said: word {word}")).await;
+        }
+        for method in ["sendMessage", "sendMessageDraft", "editMessageText"] {
+            let trouble = Trouble::Refuse(Refusal::new(500, "Internal Server Error"));
+            world.telegram.fault(Fault { method: Some(method), times: usize::MAX, trouble });
+        }
+        person.says("word 3");
+        spent += 4;
+        // Egress's ledger has it on the disk, and with it the alert.
+        let cost = format!("{}.{}0", spent / 10, spent % 10);
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while report(&world.gateway).await["today"]["total"]["cost"] != cost.as_str() {
+            assert!(Instant::now() < deadline, "{cost}: {}", report(&world.gateway).await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        match round {
+            // Before and after the gateway has heard of it.
+            0 => {
+                world.gateway.kill(Role::Gateway);
+                world.gateway.kill(Role::Egress);
+            }
+            1 => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                world.gateway.kill(Role::Egress);
+                world.gateway.kill(Role::Gateway);
+            }
+            _ => {
+                world.gateway.kill_all().await;
+                world.gateway.start_again().await;
+            }
+        }
+        world.gateway.ready().await;
+        assert!(
+            !world.anna.history().iter().any(|sent| sent.text.contains(&id.to_string())),
+            "nothing was sent"
+        );
+        world.telegram.no_fault();
+        let alert = world.anna.reads(&format!("chat main/{id}, ")).await.text;
+        assert!(alert.contains("80 %") && alert.contains("$0.40 of $0.50"), "{alert}");
+    }
+    world.gateway.idle().await;
+    // Whatever is told twice would be told within this time.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let alerts: Vec<_> = world.anna.history().into_iter().filter(|sent| sent.text.contains("80 %")).collect();
+    assert_eq!(alerts.len(), people.len(), "{alerts:#?}");
 }
 
 /// Each chat crosses four fifths of its limit, and egress, gateway or all are killed at that moment: the owner hears of

@@ -79,7 +79,7 @@ fn files(folder: &Path) {
     assert!(std::os::unix::fs::symlink("/", write.join("link")).is_err());
 }
 
-/// Incident 59: the reader has no way out; egress (below) has one, and serves nobody.
+/// Incident 59: the kernel leaves it no way out.
 fn sockets_of_the_gateway(folder: &Path) {
     let listener = UnixListener::bind(folder.join("s")).unwrap();
     UnixStream::connect(folder.join("s")).unwrap();

@@ -1,6 +1,8 @@
 //! Keeps our own secrets out of what passes: a server that echoes a request in an error page would hand the key to the
 //! gateway, and a skill must not carry one away. Found plain and encoded, across chunk borders; each byte of it becomes
-//! `*`, so that lengths and JSON stay valid. Holds back nothing but bytes that may be the beginning of a secret.
+//! `*`, so that lengths and JSON stay valid. Holds back nothing but bytes that may be the beginning of a secret. It reads bytes
+//! and not JSON: a key that a server cuts over several events of a stream is put together again by the gateway, and found when
+//! it leaves the gateway for anywhere.
 
 mod forms;
 mod search;

@@ -115,7 +115,7 @@ impl Egress {
             confinement: self.confinement.clone(),
             models: live.table.models.iter().map(|row| row.shown.clone()).collect(),
             bots: bots.collect(),
-            caps: self.ledger.over_all(),
+            caps: self.ledger.to_watch(),
             alarms: self.exchange.alarms.list(),
         }
     }

@@ -151,7 +151,14 @@ async fn connection<F>(
     // An error is the peer's going away, or a far end's in the middle of an answer: the peer sees an answer cut short.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = stop.cancelled() => {}
+    }
+    // What came and was not read yet is read first: an end right now would lose a request. This waits until the kernel was asked
+    // once more what there is, and the connection is looked at before it is told.
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        () = tokio::task::yield_now() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }

@@ -46,7 +46,7 @@ pub struct Status {
     /// Who connects to the webhook; `None` when none listens.
     #[serde(default)]
     pub webhook_from: Option<From>,
-    /// What may be spent in all, and what was.
+    /// What may be spent in all, and what was; and where four fifths of a chat's, key's or skill's are used.
     #[serde(default)]
     pub caps: Vec<CapState>,
     /// What waits, and what was given up.

@@ -87,7 +87,7 @@ pub struct Status {
     pub models: Vec<ModelRoute>,
     /// Bots.
     pub bots: Vec<BotRoute>,
-    /// Caps over all, in their present periods.
+    /// Caps over all, in their present periods, and those of others of which four fifths are used.
     #[serde(default)]
     pub caps: Vec<CapState>,
     /// What the owner must hear of, oldest first.

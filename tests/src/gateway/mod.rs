@@ -29,7 +29,7 @@ use tokio::{
 
 pub use apart::Apart;
 pub use dist::dist;
-pub use process::{Process, contains, descendants_of, listening};
+pub use process::{Process, contains, descendants_of, listening, speaking};
 pub use setup::{Setup, TOKEN, free_port};
 
 /// How long a start, a stop or a restart may last before the test fails; generous, because builds share the machine.

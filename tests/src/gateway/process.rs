@@ -152,6 +152,34 @@ pub fn contains(hay: &[u8], needle: &[u8]) -> bool {
 
 /// TCP addresses, and paths of unix sockets, on which these processes listen.
 pub fn listening(processes: &[Process]) -> Vec<String> {
+    let mut found: Vec<String> = sockets(processes)
+        .into_iter()
+        .filter(|socket| socket.listens)
+        .map(|socket| format!("{} {}", socket.table, socket.local))
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The far ends of the TCP connections that these processes opened, rather than accepted: port and address as the kernel
+/// writes them.
+pub fn speaking(processes: &[Process]) -> Vec<String> {
+    let all = sockets(processes);
+    let listens = |local: &str| all.iter().any(|other| other.listens && other.local == local);
+    let opened = |socket: &&Socket| socket.table.starts_with("tcp") && !listens(&socket.local);
+    all.iter().filter(opened).map(|socket| socket.remote.clone()).collect()
+}
+
+/// A socket as the kernel's tables show it.
+struct Socket {
+    table: &'static str,
+    listens: bool,
+    local: String,
+    remote: String,
+}
+
+fn sockets(processes: &[Process]) -> Vec<Socket> {
     let mut inodes = Vec::new();
     for process in processes {
         let open = fs::read_dir(format!("/proc/{}/fd", process.0)).into_iter().flatten().flatten();
@@ -167,19 +195,17 @@ pub fn listening(processes: &[Process]) -> Vec<String> {
         let text = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
         for line in text.lines().skip(1) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let (listens, inode, what) = match table {
+            let (listens, inode, local, remote) = match table {
                 // Flag 0x10000 is __SO_ACCEPTCON.
-                "unix" => (words[3] == "00010000", words[6], words.get(7).copied().unwrap_or("unnamed")),
-                "tcp" | "tcp6" => (words[3] == "0A", words[9], words[1]),
-                _ => (true, words[9], words[1]),
+                "unix" => (words[3] == "00010000", words[6], words.get(7).copied().unwrap_or("unnamed"), ""),
+                "tcp" | "tcp6" => (words[3] == "0A", words[9], words[1], words[2]),
+                _ => (true, words[9], words[1], words[2]),
             };
-            if listens && inodes.iter().any(|own| own == inode) {
-                found.push(format!("{table} {what}"));
+            if inodes.iter().any(|own| own == inode) {
+                found.push(Socket { table, listens, local: local.into(), remote: remote.into() });
             }
         }
     }
-    found.sort();
-    found.dedup();
     found
 }
 

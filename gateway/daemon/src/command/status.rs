@@ -13,6 +13,7 @@ use openclaw_confine::Report;
 use openclaw_wire::{
     admin::{PageStatus, Scope, Status},
     config::{Api, Profile, Updates},
+    spend::Whose,
 };
 
 use super::{
@@ -141,10 +142,12 @@ fn overview(status: &Status, now: u64) -> String {
     row("owner", if status.owner_paired { "known".into() } else { "nobody yet: openclaw pair".to_owned() });
     for state in &status.caps {
         let mark = if state.is_near() { " (!)" } else { "" };
-        row(
-            "spent",
-            format!("{}: {} of {}{mark}", state.cap.period, state.spent.shown(), state.limit.shown()),
-        );
+        let whose = match &state.cap.whose {
+            Whose::All => String::new(),
+            whose => format!(", {whose}"),
+        };
+        let (period, spent, limit) = (&state.cap.period, state.spent.shown(), state.limit.shown());
+        row("spent", format!("{period}{whose}: {spent} of {limit}{mark}"));
     }
     if status.page.on {
         row("page", page(&status.page));

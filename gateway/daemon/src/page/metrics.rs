@@ -9,7 +9,7 @@ use openclaw_wire::{
     admin::Status,
     config::Profile,
     money::Usd,
-    spend::{CapState, Span},
+    spend::{CapState, Span, Whose},
 };
 use prometheus_client::{
     encoding::text::encode,
@@ -76,7 +76,9 @@ fn registry(status: &Status) -> Registry {
         figure(name, help, one(value as f64));
     }
     let caps = |amount: fn(&CapState) -> Usd| {
-        status.caps.iter().map(|cap| (of(cap), dollars(amount(cap)))).collect()
+        // Others come and go, and their names are people's.
+        let over_all = status.caps.iter().filter(|cap| cap.cap.whose == Whose::All);
+        over_all.map(|cap| (of(cap), dollars(amount(cap)))).collect()
     };
     figure("spent_dollars", "What was spent in the present period", caps(|cap| cap.spent));
     figure("spend_limit_dollars", "What may be spent in it", caps(|cap| cap.limit));

@@ -2,6 +2,7 @@
 //! made here under one lock, so that no two calls can pass a cap together. Never waits, and touches no file but the slots.
 
 mod no;
+mod shown;
 
 use std::collections::{HashMap, HashSet};
 
@@ -310,24 +311,6 @@ impl Book {
     /// Why nothing can be written, if so.
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()
-    }
-
-    /// A cap of the present day or month; `None` without a limit.
-    pub fn state(&self, whose: &Whose, span: Span) -> Option<CapState> {
-        Some(self.shown(whose, span, &self.sums(whose, span)?))
-    }
-
-    /// The caps over all, and those of whoever used something this month.
-    pub fn states(&self) -> Vec<CapState> {
-        let mut whose: Vec<&Whose> = self.tallies.keys().filter(|one| **one != Whose::All).collect();
-        whose.sort();
-        let both = |one: &Whose| SPANS.map(|span| self.state(one, span));
-        std::iter::once(&Whose::All).chain(whose).flat_map(both).flatten().collect()
-    }
-
-    /// The caps over all.
-    pub fn over_all(&self) -> Vec<CapState> {
-        SPANS.iter().filter_map(|span| self.state(&Whose::All, *span)).collect()
     }
 
     /// Raises a cap by a step, if it still stands as the owner saw it. `None` until a commit has written it; the cap when it

@@ -194,9 +194,9 @@ impl Ledger {
         told.await.map_err(|_| stopped())?
     }
 
-    /// The caps over all, as they stand.
-    pub fn over_all(&self) -> Vec<CapState> {
-        self.shared.desk().book.over_all()
+    /// The caps that a status shows, as they stand.
+    pub fn to_watch(&self) -> Vec<CapState> {
+        self.shared.desk().book.to_watch()
     }
 
     /// Alerts that nobody has acknowledged; waits for one as long as it is polled, and not beyond [`Ledger::hush`].

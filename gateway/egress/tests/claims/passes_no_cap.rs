@@ -38,15 +38,15 @@ pub fn body() -> Vec<u8> {
 }
 
 /// A provider that counts what each request costs, by itself.
-struct Provider {
-    far: Far,
+pub struct Provider {
+    pub far: Far,
     /// Nano-dollars.
     counted: Arc<AtomicU64>,
 }
 
 /// What it makes of a request.
 #[derive(Clone, Copy)]
-enum Mood {
+pub enum Mood {
     Good,
     Error,
     /// It begins to answer, and breaks off.
@@ -56,7 +56,7 @@ enum Mood {
 }
 
 impl Provider {
-    fn new(mood: impl Fn(u64) -> Mood + Send + Sync + 'static) -> Self {
+    pub fn new(mood: impl Fn(u64) -> Mood + Send + Sync + 'static) -> Self {
         let counted = Arc::new(AtomicU64::new(0));
         let (sum, random) = (counted.clone(), Mutex::new(Random(0x9e37_79b9_7f4a_7c15)));
         let far = Far::start(move |seen, to| {
@@ -66,7 +66,7 @@ impl Provider {
         Self { far, counted }
     }
 
-    fn counted(&self) -> Usd {
+    pub fn counted(&self) -> Usd {
         Usd::nano(self.counted.load(Ordering::SeqCst))
     }
 }
@@ -100,11 +100,11 @@ fn answer(mood: Mood, number: u64, seen: &Seen, to: &mut TcpStream, sum: &Atomic
     }
 }
 
-fn setup(far: &Far, caps: &str) -> Setup {
+pub fn setup(far: &Far, caps: &str) -> Setup {
     Setup::model(&far.url()).config(&format!("{PRICE}{caps}"))
 }
 
-fn call(egress: &Egress, chat: &str) -> Option<u16> {
+pub fn call(egress: &Egress, chat: &str) -> Option<u16> {
     egress.try_call("/r/model/m/v1/messages", &[(CHAT, chat)], &body()).map(|answer| answer.status)
 }
 
@@ -114,7 +114,7 @@ pub fn report(egress: &Egress) -> Report {
     serde_json::from_slice(&answer.body).expect("a report")
 }
 
-fn usd(text: &str) -> Usd {
+pub fn usd(text: &str) -> Usd {
     text.parse().expect(text)
 }
 

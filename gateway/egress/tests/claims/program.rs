@@ -144,6 +144,12 @@ impl Setup {
         self.launch(Door::Path(PathBuf::new()), gateway)
     }
 
+    /// Starts it on a socket that others keep open, as systemd does: this path, which is listened on.
+    pub fn start_on(self, path: &Path, listener: &UnixListener) -> Egress {
+        let theirs = listener.try_clone().expect("a copy of the listener");
+        self.launch(Door::Path(path.to_owned()), theirs.into())
+    }
+
     fn launch(self, door: Door, theirs: OwnedFd) -> Egress {
         let file = self.state().join("openclaw.toml");
         fs::write(&file, &self.config).expect("the configuration");
