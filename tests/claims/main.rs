@@ -33,6 +33,7 @@ mod telegram_trouble_is_survived;
 
 mod processes_are_confined;
 mod secrets_stay_where_they_belong;
+mod security_audit_finds_what_is_wrong;
 mod keys_are_exchanged_while_messages_come;
 mod logs_are_bounded_and_hold_no_content;
 mod killed_processes_lose_nothing;
