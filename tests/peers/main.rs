@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests are the far ends and their senders")]
 
+mod audits_are_sarif;
 mod documents_of_other_programs_are_read;
 mod mcp_servers_keep_to_their_manifests;
 mod models_answer;

@@ -139,7 +139,11 @@ fn set(settings: &Settings, section: &'static str, key: &'static str, to: &str) 
 fn valid(world: &World) -> Seen<Verdict> {
     let settings = settings(world)?;
     let path = settings.path.display();
-    doctor(world, &["config", "config-missing", "config-unreadable"], &format!("{path} is good"))
+    let good = match settings.text.is_empty() {
+        true => format!("there is no {path}, or nothing in it: every default holds"),
+        false => format!("{path} is good"),
+    };
+    doctor(world, &["config", "config-unreadable"], &good)
 }
 
 fn quiet(world: &World) -> Seen<Verdict> {

@@ -1,6 +1,9 @@
 //! What this kernel offers and refuses.
 
-use openclaw_wire::audit::Severity::{self, High, Low, Medium};
+use openclaw_wire::audit::{
+    Place,
+    Severity::{self, High, Low, Medium},
+};
 
 use super::doctor;
 use crate::audit::{
@@ -158,7 +161,7 @@ fn settings(world: &World, wanted: &[(&str, Wanted)]) -> Seen<Verdict> {
     for (name, wanted) in wanted {
         let Some(value) = all.get(*name) else { continue };
         let dotted = name.replace('/', ".");
-        let (good, write) = match wanted {
+        let (good, asked) = match wanted {
             Is(text) => (value == text, (*text).to_owned()),
             Least(least) => (value.parse::<i64>().is_ok_and(|number| number >= *least), least.to_string()),
         };
@@ -166,17 +169,20 @@ fn settings(world: &World, wanted: &[(&str, Wanted)]) -> Seen<Verdict> {
         seen.push(shown.clone());
         if !good {
             wrong.push(shown);
-            mends.push(format!("{dotted} = {write}"));
+            mends.push(format!("{dotted} = {asked}"));
         }
     }
     match (seen.as_slice(), wrong.as_slice()) {
         ([], _) => hidden("this kernel shows no such setting"),
         (seen, []) => pass(named(seen)),
-        (_, wrong) => fail(
-            named(wrong),
-            format!("write into /etc/sysctl.d/60-openclaw.conf: {}; then sysctl --system", mends.join(", ")),
-        ),
+        (_, wrong) => fail(named(wrong), write(world, &mends.join(", "))),
     }
+}
+
+/// A container has its host's kernel.
+fn write(world: &World, lines: &str) -> String {
+    let place = if world.place == Place::Container { "on the container's host " } else { "" };
+    format!("{place}write into /etc/sysctl.d/60-openclaw.conf: {lines}; then sysctl --system")
 }
 
 fn core(world: &World) -> Seen<Verdict> {
@@ -187,10 +193,7 @@ fn core(world: &World) -> Seen<Verdict> {
     let shown = format!("kernel.core_pattern is {pattern}; our own processes are not dumpable");
     match pattern.is_empty() || pattern == "|/bin/false" {
         true => pass(shown),
-        false => fail(
-            shown,
-            "write into /etc/sysctl.d/60-openclaw.conf: kernel.core_pattern = |/bin/false; then sysctl --system",
-        ),
+        false => fail(shown, write(world, "kernel.core_pattern = |/bin/false")),
     }
 }
 

@@ -81,8 +81,14 @@ const OLD: i64 = 365;
 fn age(world: &World) -> Seen<Verdict> {
     let stat = match world.state.stat("keys") {
         Ok(stat) => stat,
+        Err(Blind::Absent(_)) if world.keys.as_ref().is_ok_and(|list| list.keys.is_empty()) => {
+            return not_applicable("there is no key");
+        }
         Err(Blind::Absent(_)) => {
-            return unknown("keys that are credentials do not say how old they are", "look at your providers");
+            return unknown(
+                "keys that are credentials do not say how old they are",
+                "look at your providers",
+            );
         }
         Err(blind) => return Err(blind),
     };

@@ -10,7 +10,7 @@ use openclaw_wire::{
     ignored::Tracked,
 };
 
-use self::good::{CONFIG, NOW, TOOL, container, found, good, process, set, stat, weather};
+use self::good::{CONFIG, NOW, TOOL, container, found, good, set, stat, weather};
 use crate::{
     audit::{
         checks::{all, looks_like_a_key, names_a_key},

@@ -18,7 +18,7 @@ pub fn words(audit: &Audit, all: bool, mended: bool) -> String {
     }
     let part = |title: &str, mut checks: Vec<&&Checked>| {
         checks.sort_by_key(|check| std::cmp::Reverse(check.severity));
-        let lines: String = checks.iter().map(|check| line(check, "   ")).collect();
+        let lines = lines(&checks);
         if lines.is_empty() { String::new() } else { format!("\n{title}\n{lines}") }
     };
     let of = |outcome: Outcome| rest.iter().filter(move |check| check.outcome == outcome).collect::<Vec<_>>();
@@ -34,6 +34,39 @@ pub fn words(audit: &Audit, all: bool, mended: bool) -> String {
         text += &part("Not applicable", of(Outcome::NotApplicable));
     }
     text + "\n" + &sum(audit, all, mended)
+}
+
+/// Several that can't be seen for one and the same reason are told in one go.
+fn lines(checks: &[&&Checked]) -> String {
+    let alike = |check: &Checked| {
+        let same = |other: &&&&Checked| {
+            other.outcome == Outcome::Unknown && other.mend.is_empty() && other.evidence == check.evidence
+        };
+        match check.outcome == Outcome::Unknown && check.mend.is_empty() {
+            true => checks.iter().filter(same).count(),
+            false => 0,
+        }
+    };
+    let mut text = String::new();
+    let mut told: Vec<&str> = Vec::new();
+    for check in checks {
+        if alike(check) < 3 {
+            text += &line(check, "   ");
+        } else if !told.contains(&check.evidence.as_str()) {
+            told.push(&check.evidence);
+            let same =
+                checks.iter().filter(|other| other.evidence == check.evidence && other.mend.is_empty());
+            let ids: Vec<_> = same.map(|other| other.id.as_str()).collect();
+            text += &format!(
+                "   unknown   {} checks: {}\n{:13}{}\n",
+                ids.len(),
+                check.evidence,
+                "",
+                ids.join(", ")
+            );
+        }
+    }
+    text
 }
 
 /// Numbers, and what can be done next.
