@@ -161,7 +161,9 @@ fn page(world: &World) -> Seen<Verdict> {
     let wrong: Vec<String> = page.listens.iter().filter(|at| !good(at)).cloned().collect();
     match page.listens.as_slice() {
         [] => pass("it listens nowhere now: the VPN's interface is not there"),
-        all => none(&wrong, all.join("; "), "write listen = \"vpn\" in section [admin]"),
+        all => {
+            none(&wrong, all.join("; ").replace("http://", ""), "write listen = \"vpn\" in section [admin]")
+        }
     }
 }
 
