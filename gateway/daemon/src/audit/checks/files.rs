@@ -7,7 +7,7 @@ use openclaw_wire::audit::{
     Severity::{Critical, High, Low, Medium},
 };
 
-use super::doctor;
+use super::{as_doctor_says, doctor};
 use crate::audit::{
     verdict::{Check, Fix, Verdict, fail, fixable, named, none, not_applicable, pass, unknown},
     world::{Blind, Kind, Seen, Stat, Walk, World},
@@ -28,7 +28,13 @@ pub const CHECKS: [Check; 17] = [
         "files",
         High,
         "The conversations are open to the gateway alone",
-        |world| private(world, "database", 0o7177, "the gateway makes it at its first start"),
+        |world| {
+            as_doctor_says(
+                world,
+                "database-mode",
+                private(world, "database", 0o7177, "the gateway makes it at its first start"),
+            )
+        },
     ),
     Check::new("config-private", "files", High, "Nobody but the operator changes the configuration", config),
     Check::new(
@@ -137,7 +143,7 @@ fn state(world: &World) -> Seen<Verdict> {
     let inner: Vec<_> =
         ["gateway", "egress"].into_iter().filter_map(|name| world.state.stat(name).ok()).collect();
     let all: Vec<_> = [(top, wide)].into_iter().chain(inner.iter().map(|stat| (stat, 0o077))).collect();
-    narrow_each(&all)
+    as_doctor_says(world, "state-mode", narrow_each(&all))
 }
 
 fn owner(world: &World) -> Seen<Verdict> {

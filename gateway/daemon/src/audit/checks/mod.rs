@@ -51,6 +51,20 @@ fn doctor(world: &World, ids: &[&str], good: &str) -> Seen<Verdict> {
     among(world.see(&world.doctor)?, ids, good)
 }
 
+/// What doctor finds of this is in its words, and what it finds besides counts as well; the fixes are ours.
+fn as_doctor_says(world: &World, id: &str, verdict: Seen<Verdict>) -> Seen<Verdict> {
+    let findings = world.doctor.as_ref().map(Vec::as_slice).unwrap_or_default();
+    let found: Vec<_> = findings.iter().filter(|finding| finding.id == id).collect();
+    let [first, ..] = found.as_slice() else { return verdict };
+    let fixes = match verdict {
+        Ok(Verdict::Fail { fixes, .. }) => fixes,
+        Ok(_) => Vec::new(),
+        Err(blind) => return Err(blind),
+    };
+    let what: Vec<_> = found.iter().map(|finding| finding.what.clone()).collect();
+    Ok(Verdict::Fail { evidence: named(&what), mend: first.mend.clone(), fixes })
+}
+
 /// The same, of what only shows while it runs.
 fn doctor_running(world: &World, ids: &[&str], good: &str) -> Seen<Verdict> {
     let status = world.see(&world.status)?;

@@ -12,6 +12,7 @@ use openclaw_wire::{
 };
 
 use super::{
+    as_doctor_says,
     network::strangers_reach,
     skills::{Vetted, standing},
 };
@@ -24,8 +25,10 @@ use crate::audit::{
 pub const CHECKS: [Check; 10] = [
     Check::new("process-user", "processes", Critical, "No process of ours runs as root", process_user)
         .point(1),
-    Check::new("key-file-private", "keys", Critical, "The key file is open to its owner alone", key_file)
-        .point(2),
+    Check::new("key-file-private", "keys", Critical, "The key file is open to its owner alone", |world| {
+        as_doctor_says(world, "keys-mode", key_file(world))
+    })
+    .point(2),
     Check::new("key-file-ignored", "keys", High, "The key file is out of version control's reach", ignored)
         .point(3),
     Check::new("spend-limits", "spend", High, "Every key has a spending limit", limits).point(4),

@@ -712,6 +712,27 @@ fn what_is_not_there_is_not_applicable() {
     }
 }
 
+/// A finding of doctor's is found once: its words are the audit's, whether or not the audit saw it by itself.
+#[test]
+fn what_doctor_found_is_said_in_its_words() {
+    for (id, finding, path) in [
+        ("key-file-private", "keys-mode", "keys"),
+        ("database-private", "database-mode", "database"),
+        ("state-private", "state-mode", "gateway"),
+    ] {
+        let mut world = good();
+        doctor(&mut world, finding);
+        let found = of(id, &world);
+        assert!(
+            found.outcome == Fail && found.evidence == "what doctor says" && found.fix.is_empty(),
+            "{found:?}"
+        );
+        named(&mut world, path, 0o666);
+        let found = of(id, &world);
+        assert!(found.mend == "doctor's mend" && !found.fix.is_empty(), "{found:?}");
+    }
+}
+
 /// Without a right to look, egress's own word stands for what it would not run without.
 #[test]
 fn what_egress_vouches_for_is_attested() {
