@@ -6,7 +6,11 @@ use serde_json::Value;
 #[tokio::test]
 async fn an_audit_is_sarif() {
     let schema = peers::path("node_modules/@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json");
-    let schema: Value = serde_json::from_slice(&std::fs::read(schema).expect("readable")).expect("JSON");
+    let schema = std::fs::read_to_string(schema).expect("readable");
+    // This release has a pattern that is no regular expression; the errata of the standard say it like this.
+    let broken = "^[a-zA-Z]{2}|^[a-zA-Z]{2}-[a-zA-Z]{2}]?$";
+    let schema = schema.replace(broken, "^[a-zA-Z]{2}(-[a-zA-Z]{2})?$");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let setup = Setup::new();
     setup.write();
