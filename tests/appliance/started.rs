@@ -1,6 +1,9 @@
 //! The appliance's tree, booted in a container: every unit starts, is confined, is watched, and its jails hold.
 
-use openclaw_wire::drill::Drill;
+use openclaw_wire::{
+    audit::{Audit, Outcome, Place},
+    drill::Drill,
+};
 use serde_json::Value;
 
 use crate::{
@@ -73,6 +76,7 @@ fn it_boots_confined_and_stays_up() {
     let status = booted.run("openclaw status");
     assert!(status.contains("read-documents") && !status.contains("OFF"), "{status}");
 
+    audited(&booted);
     watched(&booted);
 }
 
@@ -99,6 +103,23 @@ fn renewed(booted: &Booted) {
     let keys = booted.run("openclaw keys list");
     assert!(keys.contains("SEALED_KEY") && keys.contains("OPENAI_API_KEY"), "{keys}");
     assert!(!booted.run("journalctl -b --no-pager -o cat").contains("sealed-key-not-real"));
+}
+
+/// The ten points are as an appliance without a webhook has them, and nothing that is ours fails.
+pub fn audited(booted: &impl Inside) {
+    let text = booted.run("openclaw security audit --json || true");
+    let found: Audit = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(found.place, Place::Appliance);
+    let points: Vec<_> = found.checks.iter().filter(|check| check.point.is_some()).collect();
+    let outcomes: Vec<_> = points.iter().map(|check| check.outcome).collect();
+    use Outcome::{NotApplicable, Pass};
+    let expected =
+        [Pass, NotApplicable, Pass, Pass, Pass, NotApplicable, Pass, NotApplicable, NotApplicable, Pass];
+    assert_eq!(outcomes, expected, "{points:#?}");
+    let ours = ["files", "network", "ssh", "units"];
+    let failed = found.checks.iter().filter(|check| check.outcome == Outcome::Fail);
+    let failed: Vec<_> = failed.filter(|check| ours.contains(&check.area.as_str())).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 /// Everything that was asked of the kernel is in force, in all three processes.

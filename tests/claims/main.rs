@@ -37,6 +37,7 @@ mod users_are_kept_apart;
 mod only_egress_speaks_to_others;
 mod secrets_stay_where_they_belong;
 mod keys_stay_out_of_memories;
+mod security_audit_finds_what_is_wrong;
 mod keys_are_exchanged_while_messages_come;
 mod logs_are_bounded_and_hold_no_content;
 mod killed_processes_lose_nothing;

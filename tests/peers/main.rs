@@ -5,6 +5,7 @@
 
 mod a_real_searxng_answers;
 mod a_real_whisper_hears;
+mod audits_are_sarif;
 mod documents_of_other_programs_are_read;
 mod mcp_servers_keep_to_their_manifests;
 mod models_answer;

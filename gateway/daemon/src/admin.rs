@@ -21,6 +21,7 @@ use openclaw_wire::{
         Approve, ChatEvent, DeadLetter, Letter, OfSkill, PageToken, PairCode, Problem, Queues, Ran, RunTool,
         Say, SkillCall, SkillStatus, Status, SwitchSkill,
     },
+    audit::Audit,
     config::Updates,
     drill::Drill,
     skill::Tool,
@@ -70,6 +71,7 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, stop: Cancellation
         .route("/skills/calls", get(skill_calls))
         .route("/skills/tools", get(skill_tools))
         .route("/drill", post(drilled))
+        .route("/audit", post(audited))
         .route("/page/token", post(page_token))
         .with_state(admin);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
@@ -305,6 +307,11 @@ async fn skill_tools(State(admin): Shared, Query(of): Query<OfSkill>) -> Json<Ve
 
 async fn drilled(State(admin): Shared, Json(drill): Json<Drill>) -> Result<StatusCode, Failed> {
     admin.engine.drilled(&drill).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn audited(State(admin): Shared, Json(audit): Json<Audit>) -> Result<StatusCode, Failed> {
+    admin.engine.audited(&audit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

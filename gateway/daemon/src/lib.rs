@@ -17,6 +17,7 @@ pub mod skill;
 pub mod outbox;
 pub mod turn;
 
+pub mod audit;
 pub mod admin;
 pub mod page;
 pub mod serve;

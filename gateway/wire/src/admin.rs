@@ -13,6 +13,7 @@
 //!   `GET /skills/calls?skill=NAME`: a list of [`SkillCall`], newest first, of all skills without a name.
 //!   `GET /skills/tools?skill=NAME`: a list of [`crate::skill::Tool`], as the model is shown them, those of MCP servers too.
 //! - `POST /drill` with a [`Drill`](crate::drill::Drill): 204; one that failed turns skills off until one holds.
+//! - `POST /audit` with an [`Audit`](crate::audit::Audit): 204; the status page shows it.
 //! - `POST /page/token` with [`PageToken`]: 204; the digest of the status page's new token, or none. Whoever is logged in by
 //!   the old one is not any more.
 //! - `GET /dead-letters`: a list of [`DeadLetter`]; `POST /dead-letters` with [`Letter`]: 204, or 404.

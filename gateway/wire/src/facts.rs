@@ -124,6 +124,8 @@ pub struct State {
     pub approved: PathBuf,
     /// This machine's end of the VPN, in a folder of its own.
     pub vpn: PathBuf,
+    /// What the operator vouches for.
+    pub attested: PathBuf,
     /// The drill's folder, in the appliance.
     pub drill: PathBuf,
 }

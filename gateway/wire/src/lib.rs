@@ -16,5 +16,7 @@ pub mod egress;
 pub mod spend;
 pub mod runner;
 pub mod drill;
+pub mod audit;
 pub mod skill;
 pub mod mcp;
+pub mod ignored;

@@ -6,6 +6,8 @@ use std::fmt;
 pub const FAILED: u8 = 1;
 /// Nothing runs on this state folder that could answer.
 pub const NOT_RUNNING: u8 = 3;
+/// An audit found nothing that is wrong, and could not see everything.
+pub const NOT_KNOWN: u8 = 4;
 
 /// A failure that knows its mend.
 #[derive(Debug)]

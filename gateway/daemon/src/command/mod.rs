@@ -32,7 +32,8 @@ pub mod admin;
 use place::Place;
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or found something wrong; \
-2 the command line was not understood; 3 nothing runs on this state folder that could answer.";
+2 the command line was not understood; 3 nothing runs on this state folder that could answer; \
+4 (security audit) nothing failed, and something could not be seen.";
 
 /// A self-hosted assistant: what reads strangers' words, what holds the keys, and what executes are three different
 /// processes.
@@ -83,7 +84,7 @@ enum Verb {
     /// Skills: what each may do, switch them, run one, look at what ran
     #[command(subcommand)]
     Skills(skills::SkillsVerb),
-    /// Attack the jails of this machine, to see that they hold
+    /// Audit this machine; attack its jails, to see that they hold
     #[command(subcommand)]
     Security(security::SecurityVerb),
     /// The appliance's firewall

@@ -1,4 +1,4 @@
-//! `openclaw security drill`: has this machine's jails attacked by `openclaw-runner --drill`, prints what came of it, and tells
+//! `openclaw security audit`, and `openclaw security drill`: has this machine's jails attacked by `openclaw-runner --drill`, prints what came of it, and tells
 //! the gateway, which turns skills off when something got through.
 
 use std::{
@@ -18,6 +18,8 @@ use openclaw_wire::{
     facts::FACTS,
 };
 
+mod audit;
+
 use super::{
     fault,
     place::Place,
@@ -30,6 +32,8 @@ use super::{
 /// What to do about security.
 #[derive(Subcommand)]
 pub enum SecurityVerb {
+    /// Look at everything that must be true: the ten points and more, each with its evidence and its mend
+    Audit(audit::AuditArgs),
     /// Attack the jail, whole and with each barrier left out in turn; exit code 1 when something gets through
     Drill {
         /// Print JSON
@@ -44,6 +48,7 @@ pub enum SecurityVerb {
 /// Carries it out.
 pub fn security(verb: &SecurityVerb, place: &Place) -> anyhow::Result<ExitCode> {
     match verb {
+        SecurityVerb::Audit(args) => audit::audit(args, place),
         SecurityVerb::Drill { json, report } => drill(*json, report.as_deref(), place),
     }
 }

@@ -54,20 +54,22 @@ pub enum TunnelVerb {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-struct Point {
-    what: &'static str,
+pub struct Point {
+    /// `credential`, `configuration`, `registration`, `public name`, `origin`.
+    pub what: &'static str,
     /// `None`: could not be found out.
-    good: Option<bool>,
-    found: String,
-    mend: &'static str,
+    pub good: Option<bool>,
+    /// What was found.
+    pub found: String,
+    /// What mends it.
+    pub mend: &'static str,
 }
 
 /// Carries it out.
 pub fn tunnel(verb: &TunnelVerb, place: &Place) -> anyhow::Result<ExitCode> {
     let TunnelVerb::Check { json } = verb;
     let config = Config::read(&place.config)?;
-    let mut points = vec![credential(&STORES.map(PathBuf::from)), configuration(), registration()];
-    points.extend(public(&config));
+    let points = look(&config);
     match json {
         true => println!("{}", serde_json::to_string(&points).context("encode")?),
         false => points.iter().for_each(|point| println!("{}", clean(&line(point)))),
@@ -75,6 +77,13 @@ pub fn tunnel(verb: &TunnelVerb, place: &Place) -> anyhow::Result<ExitCode> {
     // What could not be found out is not right.
     let good = points.iter().all(|point| point.good == Some(true));
     Ok(ExitCode::from(if good { 0 } else { fault::FAILED }))
+}
+
+/// Everything that `openclaw tunnel check` looks at.
+pub fn look(config: &Config) -> Vec<Point> {
+    let mut points = vec![credential(&STORES.map(PathBuf::from)), configuration(), registration()];
+    points.extend(public(config));
+    points
 }
 
 fn line(point: &Point) -> String {

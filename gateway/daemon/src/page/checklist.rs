@@ -1,165 +1,143 @@
-//! The ten points that must be true, as far as they can be known from in here. What this process can't see is unknown, and unknown
-//! is never a pass: the command that looks is named.
+//! The checks of `openclaw security audit`, as far as they can be known from in here. What this process can't see is unknown, and
+//! unknown is never a pass; where the operator held an audit lately, its word stands there instead, with its age.
 
 use openclaw_wire::{
     admin::Status,
-    config::{Profile, Updates},
-    spend::{CapState, Span, Whose},
+    audit::{Audit, Checked, Outcome, Place},
 };
 
-/// What is known of a point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    /// It holds, by what was seen.
-    Pass,
-    /// It does not.
-    Fail,
-    /// It can't be seen from here.
-    Unknown,
-    /// There is nothing that it could be about.
-    NotApplicable,
-}
+use crate::{
+    audit::{hold, world::World},
+    command::status::duration,
+};
 
-impl Mark {
-    /// Its class on the page.
-    pub fn class(self) -> &'static str {
-        match self {
-            Self::NotApplicable => "na",
-            other => other.word(),
-        }
-    }
+/// Seconds after which an audit says nothing any more: a week and a day, for whoever holds one each week.
+const FRESH: i64 = 8 * 24 * 3600;
 
-    /// The word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Unknown => "unknown",
-            Self::NotApplicable => "n/a",
-        }
-    }
-}
-
-/// One point.
+/// One check.
 pub struct Point {
+    /// Its number among the ten points, 0 for the others.
+    pub number: u8,
+    /// For `openclaw security audit`.
+    pub id: String,
     /// What should be true.
-    pub what: &'static str,
-    /// Whether it is.
-    pub mark: Mark,
+    pub what: String,
+    /// Its class on the page.
+    pub class: &'static str,
+    /// Whether it is true.
+    pub word: &'static str,
     /// By what that is known, or what would tell.
     pub evidence: String,
+    /// What mends it.
+    pub mend: String,
 }
 
-/// All ten, in their order; `uid` is this process's effective user.
-pub fn points(status: &Status, uid: u32) -> Vec<Point> {
-    let point = |what, mark, evidence: String| Point { what, mark, evidence };
-    let egress = status.processes.iter().any(|report| report["process"] == "egress");
-    // Egress does not start, or says so, where one of these is not true.
-    let by_egress = |evidence: &str| match egress {
-        true => (Mark::Pass, evidence.to_owned()),
-        false => (Mark::Unknown, "egress does not answer".to_owned()),
-    };
-    let webhook = status.bots.iter().any(|bot| bot.updates == Updates::Webhook);
-    let of_webhook = |mark, evidence: &str| match webhook {
-        true => (mark, evidence.to_owned()),
-        false => (Mark::NotApplicable, "no bot is called by Telegram: there is no webhook".to_owned()),
-    };
-    let root = match uid {
-        0 => (Mark::Fail, "the gateway runs as root".to_owned()),
-        uid => (
-            Mark::Pass,
-            format!("the gateway is user {uid}; what the others gave up stands under confinement"),
-        ),
-    };
-    let file = by_egress("egress serves; it refuses a key file that others can read");
-    let ignored = by_egress("egress serves; it refuses a key file in a work tree that does not ignore it");
-    let spending = spending(status, egress);
-    let separate = match (
-        by_egress("egress serves; it refuses a key that was seen under the other profile"),
-        status.profile,
-    ) {
-        (known, Profile::Production) => known,
-        ((Mark::Pass, _), Profile::Development) => {
-            (Mark::Pass, "under development; a key that was used here is refused under production".to_owned())
-        }
-        (known, Profile::Development) => known,
-    };
-    let ranges = of_webhook(
-        Mark::Pass,
-        "the gateway itself refuses every other source; of the firewall: openclaw security audit",
+/// All of them, the ten points first; `uid` is this process's effective user.
+pub fn points(status: &Status, uid: u32, last: Option<&Audit>, now: i64) -> Vec<Point> {
+    let mut world = World::blind(
+        last.map_or(Place::Host, |last| last.place),
+        now,
+        "the gateway does not see that; openclaw security audit does",
     );
-    let ssh = (Mark::Unknown, "openclaw security audit looks at sshd".to_owned());
-    let https = of_webhook(Mark::Unknown, "openclaw webhook info says what Telegram found");
-    let tunnel = of_webhook(Mark::Unknown, "openclaw tunnel check asks the public DNS");
-    let vetted = vetted(status);
-    [
-        ("The process user is not root", root),
-        ("The key file is open to its owner alone", file),
-        ("The key file is ignored by version control", ignored),
-        ("Every key has a spending limit", spending),
-        ("Production and development have separate keys", separate),
-        ("The webhook takes only Telegram's addresses", ranges),
-        ("SSH takes keys, no passwords", ssh),
-        ("The webhook has HTTPS with a valid certificate", https),
-        ("The tunnel hides this machine's address", tunnel),
-        ("Only vetted skills, their manifests reviewed", vetted),
-    ]
-    .map(|(what, (mark, evidence))| point(what, mark, evidence))
-    .into()
+    world.status = Ok(status.clone());
+    world.own_uid = Some(uid);
+    let seen = hold(&world).checks.into_iter();
+    seen.map(|check| point(better(check, last, now))).collect()
 }
 
-fn spending(status: &Status, egress: bool) -> (Mark, String) {
-    let over = |span| status.caps.iter().find(|cap| cap.cap.whose == Whose::All && cap.cap.span == span);
-    let show = |cap: Option<&CapState>| cap.map_or("no limit".to_owned(), |cap| cap.limit.shown());
-    match (over(Span::Day), over(Span::Month)) {
-        (None, None) if egress => {
-            (Mark::Fail, "nothing bounds what is spent in all: day and month in section [spend]".to_owned())
+/// What was seen by somebody who sees more, and not long ago.
+fn better(seen: Checked, last: Option<&Audit>, now: i64) -> Checked {
+    if !matches!(seen.outcome, Outcome::Unknown | Outcome::Attested) {
+        return seen;
+    }
+    let Some(last) = last else { return seen };
+    let Some(before) = last.checks.iter().find(|check| check.id == seen.id) else { return seen };
+    let (age, known) = (now - last.at, before.outcome != Outcome::Unknown);
+    let ago = duration(age.max(0).unsigned_abs());
+    match (known, age <= FRESH) {
+        (true, true) => {
+            Checked { evidence: format!("audit, {ago} ago: {}", before.evidence), ..before.clone() }
         }
-        (None, None) => (Mark::Unknown, "egress does not answer".to_owned()),
-        (day, month) => (Mark::Pass, format!("over all keys: {} a day, {} a month", show(day), show(month))),
+        (true, false) => {
+            let evidence = format!("{}; the last audit was {ago} ago", seen.evidence);
+            Checked { evidence, ..seen }
+        }
+        (false, _) => seen,
     }
 }
 
-fn vetted(status: &Status) -> (Mark, String) {
-    let of_jail = match (&status.skills_off, &status.last_drill) {
-        (Some(why), _) => return (Mark::Fail, format!("skills are off: {why}")),
-        (None, Some(drill)) if drill.failed == 0 => "the last drill held",
-        (None, _) => "no drill was held yet",
-    };
-    let running = status.skills.iter().filter(|skill| skill.problem.is_none()).count();
-    (
-        Mark::Unknown,
-        format!(
-            "{running} skills can run, each bound to its digest; {of_jail}; openclaw skills list shows who approved what"
-        ),
-    )
+fn point(check: Checked) -> Point {
+    Point {
+        number: check.point.unwrap_or(0),
+        id: check.id,
+        what: check.title,
+        class: match check.outcome {
+            Outcome::NotApplicable => "na",
+            other => other.word(),
+        },
+        word: match check.outcome {
+            Outcome::NotApplicable => "n/a",
+            other => other.word(),
+        },
+        evidence: check.evidence,
+        mend: check.mend,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use openclaw_wire::admin::LastDrill;
+    use openclaw_wire::{
+        admin::LastDrill,
+        audit::{Audit, Outcome, Place},
+    };
 
-    use super::{Mark, points};
-    use crate::command::status::tests::status;
+    use super::{FRESH, points};
+    use crate::{
+        audit::{hold, world::World},
+        command::status::tests::status,
+    };
 
     #[test]
     fn what_is_not_seen_is_no_pass() {
         let mut status = status("production", true);
-        let marks = |status: &_, uid| points(status, uid).iter().map(|point| point.mark).collect::<Vec<_>>();
-        let seen = marks(&status, 1000);
-        assert_eq!(seen.len(), 10);
-        use Mark::{Fail, NotApplicable, Pass, Unknown};
+        let words = |status: &_, uid| {
+            points(status, uid, None, 2000).iter().take(10).map(|point| point.word).collect::<Vec<_>>()
+        };
         assert_eq!(
-            seen,
-            [Pass, Pass, Pass, Pass, Pass, NotApplicable, Unknown, NotApplicable, NotApplicable, Unknown]
+            words(&status, 1000),
+            [
+                "attested", "attested", "attested", "pass", "attested", "n/a", "unknown", "n/a", "n/a",
+                "unknown"
+            ]
         );
-        assert_eq!(marks(&status, 0)[0], Fail);
+        assert_eq!(words(&status, 0)[0], "fail");
         status.caps.clear();
-        assert_eq!(marks(&status, 1000)[3], Fail, "no limit");
+        assert_eq!(words(&status, 1000)[3], "fail", "no limit");
         status.last_drill = Some(LastDrill { at: 1, probes: 100, failed: 1 });
         status.skills_off = Some("the drill failed".into());
-        assert_eq!(marks(&status, 1000)[9], Fail);
+        assert_eq!(words(&status, 1000)[9], "fail");
         status.processes.clear();
-        assert!(marks(&status, 1000)[1..5].iter().all(|mark| *mark == Unknown), "egress is silent");
+        assert!(words(&status, 1000)[1..5].iter().all(|word| *word == "unknown"), "egress is silent");
+    }
+
+    #[test]
+    fn an_audit_counts_as_long_as_it_is_fresh() {
+        let status = status("production", true);
+        let mut audit: Audit = hold(&World::blind(Place::Appliance, 1000, "dark"));
+        for check in &mut audit.checks {
+            (check.outcome, check.evidence) = (Outcome::Pass, "seen".into());
+        }
+        let all = |now| points(&status, 1000, Some(&audit), now);
+        let ssh = |now| {
+            let all = all(now);
+            let point = all.iter().find(|point| point.id == "ssh-keys-only").expect("there");
+            (point.word, point.evidence.clone())
+        };
+        assert_eq!(ssh(1000 + 3600), ("pass", "audit, 1 h 0 min ago: seen".into()));
+        let (word, evidence) = ssh(1000 + FRESH + 1);
+        assert!(word == "unknown" && evidence.contains("8 d 0 h ago"), "{evidence}");
+        assert!(all(1000).len() > 100);
+        // What the gateway sees itself is newer than any audit.
+        assert_eq!(points(&status, 0, Some(&audit), 1000)[0].word, "fail");
     }
 }

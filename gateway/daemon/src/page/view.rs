@@ -16,6 +16,7 @@ use http::{
 use http_body_util::Full;
 use openclaw_wire::{
     admin::Status,
+    audit::{self, Audit, Outcome},
     config::{Profile, Updates},
     drill::{Cell, Drill, Mark},
     spend::{CapState, Span},
@@ -105,7 +106,12 @@ struct StatusPage<'a> {
     bots: Vec<Line>,
     caps: Vec<Spent>,
     processes: Vec<openclaw_confine::Report>,
+    /// The ten.
     points: Vec<Point>,
+    /// The others.
+    checks: Vec<Point>,
+    /// When the last audit was.
+    audit: String,
     drill: DrillView,
 }
 
@@ -146,6 +152,10 @@ pub fn page(status: &Status, admin: &Admin, drills: &Drills) -> Response<Full<By
     let now = jiff::Timestamp::now().as_second();
     let report = admin.engine.drill_report().ok().flatten();
     let findings = running(status, &admin.keys);
+    let last = admin.engine.last_audit().ok().flatten();
+    let uid = rustix::process::geteuid().as_raw();
+    let (points, checks) =
+        checklist::points(status, uid, last.as_ref(), now).into_iter().partition(|point| point.number > 0);
     let page = StatusPage {
         style: STYLE,
         script: SCRIPT,
@@ -159,12 +169,30 @@ pub fn page(status: &Status, admin: &Admin, drills: &Drills) -> Response<Full<By
         bots: bots(status),
         caps: status.caps.iter().map(spent).collect(),
         processes: reports(status),
-        points: checklist::points(status, rustix::process::geteuid().as_raw()),
+        points,
+        checks,
+        audit: audited(last.as_ref(), now),
         drill: drill(status, report, &drills.state(), now),
     };
     match page.render() {
         Ok(text) => html(StatusCode::OK, text.into()),
         Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+fn audited(last: Option<&Audit>, now: i64) -> String {
+    match last {
+        None => {
+            "No audit was held yet: openclaw security audit looks at what the gateway does not see.".into()
+        }
+        Some(last) => {
+            let ago = duration(now.saturating_sub(last.at).max(0).unsigned_abs());
+            let failed = last.count(Outcome::Fail, audit::Severity::Low);
+            format!(
+                "The last openclaw security audit was {ago} ago: {failed} of {} checks failed.",
+                last.checks.len()
+            )
+        }
     }
 }
 

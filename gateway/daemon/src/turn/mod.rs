@@ -48,6 +48,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
+    audit,
     egress::Egress,
     files::{self, Shelf},
     inbox::{self, Lane},
@@ -69,7 +70,7 @@ pub use terminal::Terminal;
 const FETCHING: usize = 4;
 
 /// The tables of all stages, in the order in which releases brought them. Only ever appended to.
-pub const MIGRATIONS: [&str; 19] = [
+pub const MIGRATIONS: [&str; 20] = [
     inbox::MIGRATION,
     session::pairing::MIGRATION,
     session::history::MIGRATION,
@@ -89,6 +90,7 @@ pub const MIGRATIONS: [&str; 19] = [
     skill::standing::MIGRATION_REPORT,
     files::MIGRATION,
     outbox::file::MIGRATION,
+    audit::kept::MIGRATION,
 ];
 
 /// An accepted update on its way through its lane.

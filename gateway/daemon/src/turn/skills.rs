@@ -9,6 +9,7 @@ use std::{
 
 use openclaw_wire::{
     admin::{LastDrill, Ran, RunTool, SkillCall, SwitchSkill},
+    audit::Audit,
     drill::Drill,
     id::{ChatId, SkillId},
 };
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 
 use super::{Engine, made, now, owner};
 use crate::{
+    audit::kept,
     inbox::Lane,
     policy::{Decision, Principal, Proposal, decide},
     skill::{Found, calls, standing},
@@ -139,6 +141,18 @@ impl Engine {
     /// The last drill whole.
     pub fn drill_report(&self) -> Result<Option<Drill>, StoreError> {
         let report = self.store.read(standing::report)?;
+        Ok(report.and_then(|report| serde_json::from_str(&report).ok()))
+    }
+
+    /// Keeps the operator's last audit, for the status page.
+    pub async fn audited(&self, audit: &Audit) -> Result<(), StoreError> {
+        let (at, report) = (audit.at, serde_json::to_string(audit).unwrap_or_default());
+        self.store.write(move |tx| kept::keep(tx, at, &report)).await
+    }
+
+    /// The last audit.
+    pub fn last_audit(&self) -> Result<Option<Audit>, StoreError> {
+        let report = self.store.read(kept::last)?;
         Ok(report.and_then(|report| serde_json::from_str(&report).ok()))
     }
 

@@ -26,6 +26,11 @@ pub fn look(place: &Place) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     let me = rustix::process::geteuid().as_raw();
+    let keys = place.keys();
+    let database = state.join(&FACTS.state.database);
+    if let Some(owner) = own_folders(facts.uid(), &database) {
+        return apart(state, &keys, &database, owner);
+    }
     if me != 0 && facts.uid() != me {
         findings.push(Finding::new(
             Severity::Error,
@@ -44,8 +49,6 @@ pub fn look(place: &Place) -> Vec<Finding> {
             format!("chown -R openclaw: {}", state.display()),
         ));
     }
-    let keys = place.keys();
-    let database = state.join(&FACTS.state.database);
     for folder in [Some(state.as_path()), keys.parent(), database.parent()].into_iter().flatten() {
         findings.extend(private(folder, 0o700, "state-mode", facts.uid()));
     }
@@ -54,6 +57,25 @@ pub fn look(place: &Place) -> Vec<Finding> {
     findings.extend(in_version_control(state));
     findings.extend(room(state));
     findings
+}
+
+/// Each process has its own folder in it; that nobody else can put one there is what counts of the folder itself.
+fn apart(state: &Path, keys: &Path, database: &Path, gateway: u32) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = private(state, 0o755, "state-mode", 0).into_iter().collect();
+    let whose = |folder: &Path| fs::metadata(folder).ok().map(|facts| facts.uid());
+    let egress = keys.parent().and_then(whose).unwrap_or(0);
+    for (file, id, owner) in [(database, "database-mode", gateway), (keys, "keys-mode", egress)] {
+        findings.extend(file.parent().and_then(|folder| private(folder, 0o700, "state-mode", owner)));
+        findings.extend(private(file, 0o600, id, owner));
+    }
+    findings.extend(room(state));
+    findings
+}
+
+/// In the appliance the state folder is root's, and each process has one of its own in it: the gateway's owner.
+fn own_folders(state: u32, database: &Path) -> Option<u32> {
+    let gateway = fs::metadata(database.parent()?).ok()?.uid();
+    (state == 0 && gateway != 0).then_some(gateway)
 }
 
 /// What is there must be open to its owner alone. What is not there is no finding.

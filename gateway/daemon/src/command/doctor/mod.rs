@@ -54,10 +54,7 @@ impl Finding {
 
 /// Looks at everything and prints what it found, the worst first.
 pub fn doctor(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
-    let (config, mut findings) = configuration(place);
-    findings.extend(folder::look(place));
-    findings.extend(programs());
-    findings.extend(kernel::look());
+    let (config, mut findings) = standing(place);
     findings.extend(service::look(place, &config)?);
     findings.sort_by_key(|finding| finding.severity);
     match json {
@@ -66,6 +63,15 @@ pub fn doctor(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
     }
     let errors = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(ExitCode::from(if errors { fault::FAILED } else { 0 }))
+}
+
+/// What can be seen whether or not it runs, and the configuration that is in force.
+pub fn standing(place: &Place) -> (Config, Vec<Finding>) {
+    let (config, mut findings) = configuration(place);
+    findings.extend(folder::look(place));
+    findings.extend(programs());
+    findings.extend(kernel::look());
+    (config, findings)
 }
 
 fn describe(findings: &[Finding]) -> String {

@@ -79,10 +79,14 @@ pub fn list(json: bool, place: &Place) -> anyhow::Result<ExitCode> {
 }
 
 /// The folders of skills, as `openclaw run` finds them.
-fn shelves(config: &Config) -> Vec<PathBuf> {
+pub fn shelves(config: &Config) -> Vec<PathBuf> {
+    bundled().into_iter().chain(config.skills.folders.iter().cloned()).collect()
+}
+
+/// The folder of those that came with the programs.
+pub fn bundled() -> Option<PathBuf> {
     let own = std::env::current_exe().ok();
-    let bundled = own.as_deref().and_then(Path::parent).and_then(Path::parent).map(|top| top.join("skills"));
-    bundled.into_iter().chain(config.skills.folders.iter().cloned()).collect()
+    own.as_deref().and_then(Path::parent).and_then(Path::parent).map(|top| top.join("skills"))
 }
 
 fn folders(config: &Config) -> Vec<PathBuf> {

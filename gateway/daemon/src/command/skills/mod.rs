@@ -15,6 +15,8 @@ mod list;
 mod show;
 mod act;
 
+pub use self::list::{bundled, shelves};
+
 /// What to do with skills.
 #[derive(Subcommand)]
 pub enum SkillsVerb {
