@@ -71,7 +71,18 @@ fn it_boots_confined_and_stays_up() {
     let status = booted.run("openclaw status");
     assert!(status.contains("read-documents") && !status.contains("OFF"), "{status}");
 
+    files(&booted);
     watched(&booted);
+}
+
+/// Bundled skills that work with files have their folders.
+pub fn files(booted: &impl Inside) {
+    booted.run("echo 'the moon is far' > /var/lib/openclaw/files/documents/moon.txt");
+    let listed = booted.run("openclaw skills run read-documents list_documents");
+    assert!(listed.contains("moon.txt"), "{listed}");
+    booted.run(r#"openclaw skills run notes write_note '{"title": "moon", "text": "far"}'"#);
+    let notes = booted.run("openclaw skills run notes list_notes");
+    assert!(notes.contains("moon"), "{notes}");
 }
 
 /// Everything that was asked of the kernel is in force, in all three processes.

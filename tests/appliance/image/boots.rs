@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     inside::Inside,
-    started::{confined, watched, webhook},
+    started::{confined, files, watched, webhook},
     tree::run,
 };
 
@@ -59,6 +59,7 @@ fn the_image_boots_verified_closed_and_confined() {
     step("production without cgroups");
     limits::production_needs_them(&machine);
     step("watched, tampered");
+    files(&machine);
     watched(&machine);
     tampered(&machine);
     drop(machine);
