@@ -21,6 +21,8 @@ pub const MEND: &str = "mend: `Delegate=memory pids cpu` in openclaw-runner.serv
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// Where the runner itself goes: a cgroup with processes of its own can give none to others (cgroups(7)).
 const OWN: &str = "runner";
+/// Where a drill goes that the runner has held, with the runner's own limits above it.
+const DRILL: &str = "drill";
 /// Prefix of the others.
 const CALL: &str = "call-";
 /// What the jail's first process needs beside the skill.
@@ -44,35 +46,38 @@ pub struct Leaf(PathBuf);
 
 impl Cgroups {
     /// Takes over the cgroup that this process was started in, if it is this user's own: moves the process down, hands
-    /// the controllers on, and removes what an earlier runner left.
+    /// the controllers on, and removes what an earlier runner left. A drill that the runner has held is started where the
+    /// runner has put itself, and gets its place beside it.
     pub fn take() -> Result<Self, String> {
-        let base = own()?;
-        let uid = fs::metadata(&base).map_err(|error| format!("look at {}: {error}", base.display()))?.uid();
-        // Root owns every cgroup, so that says nothing; no process of ours is root.
-        if uid == 0 || uid != rustix::process::geteuid().as_raw() {
+        let own = own()?;
+        if !ours(&own)? {
             return Err("the cgroup was not given to this user".into());
         }
-        Self::manage(base).map_err(|error| format!("manage the cgroup: {error}"))
+        let managed = match own.parent().filter(|_| own.ends_with(OWN)) {
+            Some(above) if ours(above)? => made(&above.join(DRILL)).and_then(Self::manage),
+            _ => Self::manage(own),
+        };
+        managed.map_err(|error| format!("manage the cgroup: {error}"))
     }
 
     fn manage(base: PathBuf) -> io::Result<Self> {
         for entry in fs::read_dir(&base)?.flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(CALL.as_bytes()) {
-                let left = Leaf(entry.path());
-                left.kill();
-                left.remove()?;
+            let name = entry.file_name();
+            if name == DRILL || name.as_encoded_bytes().starts_with(CALL.as_bytes()) {
+                clear(entry.path())?;
             }
         }
-        let below = base.join(OWN);
-        match fs::create_dir(&below) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => write(&below, "cgroup.procs", "0")?,
-        }
+        write(&made(&base.join(OWN))?, "cgroup.procs", "0")?;
         let controllers = CONTROLLERS
             .into_iter()
             .filter(|name| write(&base, "cgroup.subtree_control", &format!("+{name}")).is_ok())
             .collect();
         Ok(Self { base, controllers, next: AtomicU64::new(0) })
+    }
+
+    /// After the drill that was held beside this process: nothing of it stays.
+    pub fn drilled(&self) -> io::Result<()> {
+        clear(self.base.join(DRILL))
     }
 
     /// A cgroup with these limits. `weight`: bytes of the skill's own folder, whose copy counts as its memory.
@@ -167,6 +172,31 @@ impl Leaf {
     fn write(&self, file: &str, value: impl ToString) -> io::Result<()> {
         write(&self.0, file, &value.to_string())
     }
+}
+
+/// Whether this user owns it. Root owns every cgroup, so that says nothing; no process of ours is root.
+fn ours(folder: &Path) -> Result<bool, String> {
+    let data = fs::metadata(folder).map_err(|error| format!("look at {}: {error}", folder.display()))?;
+    Ok(data.uid() != 0 && data.uid() == rustix::process::geteuid().as_raw())
+}
+
+fn made(folder: &Path) -> io::Result<PathBuf> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(folder.to_owned()),
+    }
+}
+
+/// Kills what is in a cgroup and below, and removes it all. One that is not there is gone.
+fn clear(folder: PathBuf) -> io::Result<()> {
+    let leaf = Leaf(folder);
+    leaf.kill();
+    for entry in fs::read_dir(&leaf.0).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            clear(entry.path())?;
+        }
+    }
+    leaf.remove()
 }
 
 fn write(folder: &Path, file: &str, value: &str) -> io::Result<()> {

@@ -58,11 +58,14 @@ fn run() -> anyhow::Result<()> {
     let egress = Egress::new(inherited.take_fd("egress"));
     drop(inherited);
 
+    let groups = Cgroups::take();
     // Before this process gives anything up, because a drill shows first what works where nothing stops it.
     let drilled = if settings.drill { drill::as_child() } else { Ok(()) };
+    if let Some(error) = groups.as_ref().ok().and_then(|groups| groups.drilled().err()) {
+        warn!(%error, "the drill's cgroup stays");
+    }
     let folders = settings.hidden.clone();
     let hidden = namespaces::hide(&folders);
-    let groups = Cgroups::take();
     let cgroup = Cgroups::layer(&groups);
     let systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
     let limits = limits(&groups);

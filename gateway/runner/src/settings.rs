@@ -32,6 +32,8 @@ pub struct Settings {
     pub hidden: Vec<PathBuf>,
     /// No grant may touch these: state, skills, programs.
     pub protected: Vec<PathBuf>,
+    /// The state folder, where the home lies in it, as in the appliance: what is below the home is not OpenClaw's own.
+    pub around: Option<PathBuf>,
     /// No interpreter may bring these along: state and configuration.
     pub secret: Vec<PathBuf>,
     /// Skills that stay off.
@@ -59,7 +61,12 @@ impl Settings {
         let state = real(given.state);
         let parent = |file: &Path| file.parent().map(|folder| state.join(folder));
         let folders = [parent(&FACTS.state.database), parent(&FACTS.state.vpn)];
-        let hidden = folders.into_iter().flatten().chain([state.join(&FACTS.state.egress)]).collect();
+        let hidden: Vec<PathBuf> =
+            folders.into_iter().flatten().chain([state.join(&FACTS.state.egress)]).collect();
+        protected.extend(hidden.iter().cloned().chain([state.join(&FACTS.state.drill)]));
+        let home = given.home.or(config.skills.home).map(real);
+        let around = home.as_ref().is_some_and(|home| *home != state && home.starts_with(&state));
+        let around = around.then(|| state.clone());
         let mut secret = vec![state, real(given.config)];
         // Whoever can write beside the keys can put others in their place.
         secret.extend(config.keys.file.as_deref().and_then(Path::parent).map(|folder| real(folder.into())));
@@ -72,8 +79,9 @@ impl Settings {
             required: config.profile == Profile::Production,
             shelves,
             hidden,
-            home: given.home.or(config.skills.home).map(real),
+            home,
             protected,
+            around,
             secret,
             drill: config.skills.drill_at_start,
             runtimes: config.skills.runtime,

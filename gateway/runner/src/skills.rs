@@ -218,7 +218,9 @@ impl Skills {
             (None, false) => PathBuf::new(),
         };
         let host = path.resolve(&home);
-        match self.settings.protected.iter().find(|kept| overlap(kept, &host)) {
+        let below = self.settings.home.as_ref().is_some_and(|home| host != *home && host.starts_with(home));
+        let around = self.settings.around.as_ref().filter(|_| below);
+        match self.settings.protected.iter().find(|kept| overlap(kept, &host) && Some(*kept) != around) {
             Some(_) => {
                 Err(format!("{name} may not be given to a skill: it holds OpenClaw's own state or programs"))
             }
@@ -276,6 +278,7 @@ mod tests {
             home: Some(root.join("home")),
             hidden: Vec::new(),
             protected: vec![root.join(protected)],
+            around: None,
             secret: vec![root.join("state")],
             drill: false,
             runtimes: Default::default(),
@@ -328,6 +331,25 @@ mod tests {
             let why =
                 skills(dir.path(), protected).ready(&call(dir.path(), "one", "t")).expect_err(protected);
             assert!(why.contains("may not be given"), "{protected}: {why}");
+        }
+    }
+    /// The appliance's home is a folder of its own in the state folder.
+    #[test]
+    fn files_inside_the_state_are_granted_and_nothing_else_of_it() {
+        let dir = tempfile::tempdir().expect("dir");
+        let skills = |home: &str, own: &str| {
+            let mut skills = skills(dir.path(), "home");
+            skills.settings.home = Some(dir.path().join(home));
+            skills.settings.protected = ["", own].map(|name| dir.path().join(name)).into();
+            skills.settings.around = Some(dir.path().join(""));
+            skills.ready(&call(dir.path(), "one", "t"))
+        };
+        skills("files", "egress").expect("ready");
+        for (home, own) in
+            [("files", "files"), ("files", "files/docs"), ("egress", "egress"), ("egress/a", "egress")]
+        {
+            let why = skills(home, own).expect_err(home);
+            assert!(why.contains("may not be given"), "{home}: {why}");
         }
     }
 }

@@ -2,12 +2,16 @@
 
 use std::{fs, process::Command};
 
-use serde_json::Value;
+use openclaw_wire::drill::Drill;
 
-use super::machine::{FAR, Machine, NEAR, Parts, copy, folder, image};
+use super::{
+    limits,
+    machine::{FAR, Machine, NEAR, Parts, copy, folder, image},
+    way_in,
+};
 use crate::{
     inside::Inside,
-    started::{confined, watched, webhook},
+    started::{confined, files, watched, webhook},
     tree::run,
 };
 
@@ -25,12 +29,14 @@ fn the_image_boots_verified_closed_and_confined() {
     run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&login));
     let public = fs::read_to_string(login.with_extension("pub")).expect("a key");
     let setup = format!(
-        "# What this machine needs.\r\nOPENAI_API_KEY={KEY}\r\nADMIN_SSH_KEY={public}VPN_PEER=phone\n"
+        "# What this machine needs.\r\nOPENAI_API_KEY={KEY}\r\nADMIN_SSH_KEY={public}VPN_PEER=phone\nVPN_ENDPOINT={FAR}\n"
     );
     write_to_boot_partition(&disk, &setup);
     assert!(holds(&disk, KEY), "the key is on the medium");
 
-    let machine = Machine::boot(&disk, &Parts::default());
+    let skill = limits::disk(work.path());
+    let credentials = vec![("systemd.extra-unit.test-skill.service", limits::UNIT)];
+    let machine = Machine::boot(&disk, &Parts { credentials, disk: Some(&skill) });
     assert_eq!(machine.run("systemctl list-units --failed --plain --no-legend"), "");
     let step = |what: &str| println!("{what}");
     step("verified, provisioned");
@@ -44,9 +50,16 @@ fn the_image_boots_verified_closed_and_confined() {
     closed(&machine);
     by_user(&machine);
     by_key_alone(&machine, &fs::read_to_string(&login).expect("a key"));
+    step("the way in");
+    way_in::is_the_vpn_alone(&machine, &login);
+    step("skills end at their limits");
+    limits::each_ends_the_skill_alone(&machine);
     step("drilled");
     drilled(&machine);
+    step("production without cgroups");
+    limits::production_needs_them(&machine);
     step("watched, tampered");
+    files(&machine);
     watched(&machine);
     tampered(&machine);
     drop(machine);
@@ -107,35 +120,30 @@ fn limited(machine: &Machine) {
     }
 }
 
-/// The drill of the jails, with cgroups this time: nothing gets through, and the cgroup did its part.
+/// The drill of the jails, with cgroups this time, as the timer has it held and as the operator has: nothing gets through, and each
+/// of its calls had a cgroup with its limits.
 fn drilled(machine: &Machine) {
     let pids = "systemctl show --value -p MainPID openclaw-gateway openclaw-egress openclaw-runner";
     let before = machine.run(pids);
-    // What the unit's cgroup counted, read when the drill is over and before it is removed.
-    machine.run(
-        "mkdir -p /run/systemd/system/openclaw-drill.service.d && printf '[Service]\\nExecStopPost=+/bin/sh -c \
-         \"cd /sys/fs/cgroup/system.slice/openclaw-drill.service && grep . memory.events pids.events > /run/counted\"\\n' \
-         > /run/systemd/system/openclaw-drill.service.d/90-test.conf && systemctl daemon-reload",
+    machine.run("systemctl start --no-block openclaw-drill.service");
+    // The shell's own words alone: a call of the drill lives for a moment.
+    let limit = machine.run(
+        "cd /sys/fs/cgroup/system.slice; while ((SECONDS < 1200)); do for file in openclaw-drill.service/call-*/memory.max; do \
+         { read -r limit <$file; } 2>/dev/null; [[ $limit == [0-9]* ]] && echo $limit && exit; done; done; echo none",
     );
-    let held = machine.tries("systemctl start openclaw-drill.service");
-    assert!(
-        held.is_ok(),
-        "{held:?}: {}",
-        machine.run("journalctl -b --no-pager -u 'openclaw-drill*' | tail -40")
-    );
-    let drill: Value = serde_json::from_str(&machine.run("cat /run/openclaw/drill.json")).expect("JSON");
-    println!(
-        "the drill: {} probes in {} ms",
-        drill["probes"].as_array().expect("probes").len(),
-        drill["took_ms"]
-    );
-    let counted = machine.run("cat /run/counted");
-    let of = |what: &str| -> u64 {
-        let line = counted.lines().find_map(|line| line.strip_prefix(what));
-        line.and_then(|figure| figure.trim().parse().ok()).unwrap_or_else(|| panic!("{what} in {counted}"))
-    };
-    assert!(of("memory.events:oom_kill ") > 0, "memory.max stopped an allocation: {counted}");
-    assert!(of("pids.events:max ") > 0, "pids.max stopped a fork bomb: {counted}");
+    assert_ne!(limit, "none\n", "each call is limited");
+    machine.run("while test \"$(systemctl show --value -p ActiveState openclaw-drill.service)\" = activating; do sleep 1; done");
+    let held = machine.tries("systemctl is-failed openclaw-drill.service");
+    let log = || machine.run("journalctl -b --no-pager -u 'openclaw-drill*' | tail -40");
+    assert!(held.is_err(), "{held:?}: {}", log());
+    let report = machine.run("cat /run/openclaw/drill.json");
+    let by_hand = machine.tries("openclaw security drill --json");
+    for report in [Ok(report), by_hand] {
+        let report = report.unwrap_or_else(|said| panic!("{said}: {}", log()));
+        let drill: Drill = serde_json::from_str(&report).expect("JSON");
+        println!("    the drill: {} probes in {} ms", drill.probes.len(), drill.took_ms);
+        assert_eq!(drill.failed(), [""; 0]);
+    }
     assert_eq!(machine.run(pids), before, "nobody else was hit");
     let status = machine.run("openclaw status");
     assert!(status.contains("read-documents") && !status.contains("OFF"), "{status}");
@@ -222,13 +230,18 @@ fn by_key_alone(machine: &Machine, key: &str) {
 
 /// What is changed on the disk behind the root's back is not read.
 fn tampered(machine: &Machine) {
-    let reads = "cat /usr/lib/x86_64-linux-gnu/gconv/*.so | wc -c";
-    assert!(machine.run(reads).trim().parse::<u64>().expect("bytes") > 1 << 20);
-    let refused = machine.run(
-        "root=$(ls -d /sys/class/block/dm-0/slaves/* | while read -r path; do \
-           test $(cat $path/size) -gt 500000 && echo /dev/${path##*/}; done); \
-         dd if=/dev/zero of=$root bs=1M seek=8 count=100 oflag=direct conv=notrunc 2>/dev/null; \
-         echo 3 > /proc/sys/vm/drop_caches; cat /usr/lib/x86_64-linux-gnu/gconv/*.so 2>&1 >/dev/null | tail -1; dmesg | grep -c 'verity.*corrupted'",
+    // Whatever lies 64 MiB into the root; put back afterwards, because the machine lives on it.
+    let said = machine.run(
+        "exec 2>&1; set -e; cd /run; at=$((64 << 8)); read -r slave < <(for path in /sys/class/block/dm-0/slaves/*; do \
+           test $(cat $path/size) -gt 500000 && echo ${path##*/}; done); \
+         block() { dd of=$2 if=$1 bs=4096 count=1 status=none \"${@:3}\"; }; \
+         block /dev/dm-0 before skip=$at iflag=direct; block /dev/$slave kept skip=$at iflag=direct; cmp before kept && echo same; \
+         block /dev/zero /dev/$slave seek=$at oflag=direct conv=notrunc; \
+         block /dev/dm-0 after skip=$at iflag=direct || echo refused; dmesg | grep -c 'verity.*corrupted'; \
+         block kept /dev/$slave seek=$at oflag=direct conv=notrunc; block /dev/dm-0 after skip=$at iflag=direct && echo mended",
     );
-    assert!(refused.contains("Input/output error"), "{refused}");
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.first(), Some(&"same"), "{said}");
+    assert!(said.contains("Input/output error") && lines.contains(&"refused"), "{said}");
+    assert_eq!(lines.last(), Some(&"mended"), "{said}");
 }

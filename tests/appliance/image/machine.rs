@@ -32,6 +32,10 @@ done"#;
 const UNIT: &str = "[Unit]\nDescription=test agent\nAfter=dev-virtio\\x2dports-agent.device\n[Service]\nImportCredential=agent\n\
                     ExecStart=/bin/bash ${CREDENTIALS_DIRECTORY}/agent\nOOMScoreAdjust=-1000\n";
 
+/// Whoever adds a unit of this name has it run before any skill is looked for.
+const RUNNER: &str =
+    "[Unit]\nWants=test-skill.service\nAfter=test-skill.service\n[Service]\nTimeoutStartSec=30min\n";
+
 /// A machine that runs. Pulling its plug is dropping it.
 pub struct Machine {
     qemu: Child,
@@ -46,6 +50,8 @@ pub struct Machine {
 pub struct Parts<'a> {
     /// Credentials by SMBIOS: name and content.
     pub credentials: Vec<(&'a str, &'a str)>,
+    /// A second disk, which it may read.
+    pub disk: Option<&'a Path>,
 }
 
 /// Where the image and what is made of it lies.
@@ -91,7 +97,7 @@ impl Machine {
             ("systemd.extra-unit.test-agent.service", UNIT),
             ("systemd.unit-dropin.multi-user.target", "[Unit]\nWants=test-agent.service\n"),
             ("agent", AGENT),
-            ("systemd.unit-dropin.openclaw-runner.service", "[Service]\nTimeoutStartSec=30min\n"),
+            ("systemd.unit-dropin.openclaw-runner.service", RUNNER),
             ("systemd.unit-dropin.openclaw-drill.service", "[Service]\nTimeoutStartSec=30min\n"),
             ("network.network.50-openclaw", &network_file),
         ];
@@ -118,6 +124,9 @@ impl Machine {
             .args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent"])
             .arg("-chardev")
             .arg(format!("socket,id=agent,path={},server=on,wait=off", socket.display()));
+        if let Some(disk) = parts.disk {
+            qemu.args(drive(format!("if=virtio,format=raw,readonly=on,file={}", disk.display())));
+        }
         for (name, content) in credentials {
             let content = BASE64_STANDARD.encode(content);
             qemu.arg("-smbios").arg(format!("type=11,value=io.systemd.credential.binary:{name}={content}"));

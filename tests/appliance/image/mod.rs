@@ -3,5 +3,7 @@
 
 mod boots;
 mod container;
+mod limits;
 mod machine;
 mod update;
+mod way_in;

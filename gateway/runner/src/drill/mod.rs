@@ -176,7 +176,7 @@ fn ready(scene: &Scene, without: &[Barrier], limits: Limits) -> Ready {
         makes: None,
         authority: None,
     };
-    Ready { spec, limits, weight: 256 << 20, hosts: false }
+    Ready { spec, limits, weight: scene.weight(), hosts: false }
 }
 
 /// Works in one of the places where nothing stops it.

@@ -62,6 +62,7 @@ pub struct Places {
 pub struct Scene {
     folder: PathBuf,
     digest: String,
+    weight: u64,
     places: Places,
     victim: Child,
     // Open while the drill lasts.
@@ -91,7 +92,7 @@ impl Scene {
             fs::create_dir_all(folder.join(name))?;
         }
         let own = std::env::current_exe().context("find my own program")?;
-        fs::copy(&own, folder.join("skill/bin/probe")).context("copy my own program")?;
+        let weight = fs::copy(&own, folder.join("skill/bin/probe")).context("copy my own program")?;
         fs::set_permissions(folder.join("skill/bin/probe"), fs::Permissions::from_mode(0o755))?;
         fs::write(folder.join("skill/SKILL.md"), "the drill")?;
         let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
@@ -122,6 +123,7 @@ impl Scene {
         Ok(Self {
             folder: folder.to_owned(),
             digest: skill::digest(&folder.join("skill"))?,
+            weight,
             places,
             victim,
             _tcp: tcp,
@@ -140,6 +142,11 @@ impl Scene {
     /// Of the probe's folder.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Bytes of that folder, which a jail copies to memory.
+    pub fn weight(&self) -> u64 {
+        self.weight
     }
 
     /// As a jail without these barriers sees them.

@@ -113,6 +113,12 @@ fn act(act: &str, arguments: &Value) -> Value {
             json!(all.iter().map(|byte| u64::from(*byte)).sum::<u64>())
         }
         "fill_tmp" => fill_tmp(),
+        // Half of its memory in files, which belong to no process, and then this much besides.
+        "memory_and_files" => {
+            let filled = fill_tmp();
+            touch((number("mib") as usize) << 20);
+            filled
+        }
         "fork_bomb" => loop {
             fork_children(1);
         },
@@ -192,26 +198,35 @@ fn threads(count: i64) -> usize {
 
 fn hog(shared: bool) -> Value {
     let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
-    let size = 8 << 20;
     loop {
-        // SAFETY: a fresh anonymous mapping of that size.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                size,
-                libc::PROT_READ | libc::PROT_WRITE,
-                kind | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            eprintln!("Cannot allocate memory");
-            exit(1);
-        }
-        // SAFETY: the mapping is `size` bytes long and writable.
-        unsafe { std::ptr::write_bytes(address.cast::<u8>(), 1, size) };
+        map(8 << 20, kind);
     }
+}
+
+/// Uses this many bytes of memory, and stays a moment.
+fn touch(size: usize) {
+    map(size, libc::MAP_SHARED);
+    thread::sleep(Duration::from_millis(500));
+}
+
+fn map(size: usize, kind: i32) {
+    // SAFETY: a fresh anonymous mapping of that size.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            kind | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        eprintln!("Cannot allocate memory");
+        exit(1);
+    }
+    // SAFETY: the mapping is `size` bytes long and writable.
+    unsafe { std::ptr::write_bytes(address.cast::<u8>(), 1, size) };
 }
 
 fn fill_tmp() -> Value {
