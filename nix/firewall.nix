@@ -24,6 +24,7 @@ in
 
     # The users that the facts let out to ask for names, leases and the time.
     services.resolved.enable = lib.mkDefault true;
+    environment.etc."systemd/resolved.conf.d/50-openclaw.conf".source = ../systemd/resolved.conf.d/50-openclaw.conf;
     networking.useNetworkd = lib.mkDefault true;
     services.timesyncd.enable = lib.mkDefault true;
   };

@@ -20,7 +20,7 @@ async fn a_repeated_update_after_a_crash_is_not_answered_again() {
     world.gateway.idle().await;
     world.gateway.kill_all().await;
     world.gateway.start_again().await;
-    assert_eq!(post.send().await.status, 200);
+    assert_eq!(post.deliver().await.status, 200);
     // The same update, encoded differently: other order, spaces, escapes.
     post.body =
         format!(" {} ", message(77, OWNER, "once").to_string().replace("once", "\\u006fnce")).into_bytes();

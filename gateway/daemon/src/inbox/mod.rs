@@ -58,6 +58,9 @@ pub struct Row {
 }
 
 /// Stores an update; `None` when it is there already. Accepted only once the transaction is committed.
+///
+/// Without `RETURNING`, here and in what a turn does often: SQLite keeps what it returns in a table that it opens and closes
+/// each time, and writes a journal for the statement besides.
 pub fn accept(
     transaction: &Transaction<'_>,
     lane: &Lane,
@@ -65,15 +68,13 @@ pub fn accept(
     body: &[u8],
     now: i64,
 ) -> rusqlite::Result<Option<i64>> {
-    transaction
+    let stored = transaction
         .prepare_cached(
             "INSERT INTO inbox (bot, update_id, chat, topic, received, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (bot, update_id) DO NOTHING RETURNING id",
+             ON CONFLICT (bot, update_id) DO NOTHING",
         )?
-        .query_row(params![lane.bot.as_str(), update_id, lane.chat.0, lane.topic, now, body], |row| {
-            row.get(0)
-        })
-        .optional()
+        .execute(params![lane.bot.as_str(), update_id, lane.chat.0, lane.topic, now, body])?;
+    Ok((stored == 1).then(|| transaction.last_insert_rowid()))
 }
 
 /// Everything that waits, in order of acceptance: read once, at start.
@@ -98,9 +99,8 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 
 /// Counts a try: before a turn that may end the process, and after one that failed.
 pub fn tried(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<u32> {
-    transaction
-        .prepare_cached("UPDATE inbox SET tries = tries + 1 WHERE id = ?1 RETURNING tries")?
-        .query_row([id], |row| row.get(0))
+    transaction.prepare_cached("UPDATE inbox SET tries = tries + 1 WHERE id = ?1")?.execute([id])?;
+    transaction.prepare_cached("SELECT tries FROM inbox WHERE id = ?1")?.query_row([id], |row| row.get(0))
 }
 
 /// Takes the last try back: it waits for a person.

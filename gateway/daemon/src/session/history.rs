@@ -75,9 +75,12 @@ pub fn open(transaction: &Transaction<'_>, bot: &str, chat: i64, topic: i64) -> 
         .optional()?;
     match found {
         Some(id) => Ok(id),
-        None => transaction
-            .prepare_cached("INSERT INTO session (bot, chat, topic) VALUES (?1, ?2, ?3) RETURNING id")?
-            .query_row(params![bot, chat, topic], |row| row.get(0)),
+        None => {
+            transaction
+                .prepare_cached("INSERT INTO session (bot, chat, topic) VALUES (?1, ?2, ?3)")?
+                .execute(params![bot, chat, topic])?;
+            Ok(transaction.last_insert_rowid())
+        }
     }
 }
 
@@ -135,11 +138,12 @@ pub fn append(
     turn: &str,
     labels: &str,
 ) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE session SET bytes = bytes + ?2, last = last + 1 WHERE id = ?1")?
+        .execute(params![session, turn.len() as i64])?;
     let number: i64 = transaction
-        .prepare_cached(
-            "UPDATE session SET bytes = bytes + ?2, last = last + 1 WHERE id = ?1 RETURNING last",
-        )?
-        .query_row(params![session, turn.len() as i64], |row| row.get(0))?;
+        .prepare_cached("SELECT last FROM session WHERE id = ?1")?
+        .query_row([session], |row| row.get(0))?;
     transaction
         .prepare_cached("INSERT INTO history (id, inbox, turn, labels) VALUES (?1 << 32 | ?2, ?3, ?4, ?5)")?
         .execute(params![session, number, inbox, turn, labels])?;
