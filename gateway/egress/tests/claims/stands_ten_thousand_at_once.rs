@@ -111,7 +111,9 @@ fn ten_thousand_calls_under_way_at_once_pass_no_cap() {
     );
     assert_eq!(good + refused + other + lost, CALLS);
     assert!(counted <= ledger && ledger <= usd("1"), "provider {counted}, ledger {ledger}");
-    assert!(good > 20 && refused > 1000, "calls were made, and the cap was met: {good}, {refused}");
+    // What was under way when it was killed counts as spent, so that may have been all.
+    let made = killed.good.into_inner() + good;
+    assert!(made >= 20 && refused > 1000, "calls were made, and the cap was met: {made}, {refused}");
     let unknown: Usd =
         report.today.lines.iter().filter(|line| line.model.is_empty()).map(|line| line.used.cost).sum();
     assert_eq!(unknown, Usd::ZERO, "a kill loses no record of a call");

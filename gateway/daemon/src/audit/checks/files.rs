@@ -173,7 +173,7 @@ fn sockets(world: &World) -> Seen<Verdict> {
 }
 
 /// Everything in the state folder; what could not be listed is no pass.
-fn walk<'a>(world: &'a World, wrong: impl Fn(&Stat) -> bool) -> Seen<(&'a Walk, Vec<Stat>)> {
+fn walk(world: &World, wrong: impl Fn(&Stat) -> bool) -> Seen<(&Walk, Vec<Stat>)> {
     let walk = world.see(&world.state.walk)?;
     let found: Vec<_> = walk.all.iter().filter(|stat| wrong(stat)).cloned().collect();
     match (found.is_empty(), walk.unseen.first()) {

@@ -73,7 +73,7 @@ fn kind(place: &Place) -> Kind {
     let units = ["/usr/lib/systemd/system", "/etc/systemd/system"];
     let unit = |folder: &&str| Path::new(folder).join("openclaw-gateway.service").exists();
     if Path::new("/run/systemd/system").is_dir()
-        && units.iter().any(|folder| unit(&folder))
+        && units.iter().any(unit)
         && place.state == FACTS.install.state
     {
         return Kind::Appliance;
