@@ -133,7 +133,7 @@ impl Runner {
             let text = fs::read_to_string(format!("/proc/{of}/task/{of}/children"))?;
             Ok(text.split_whitespace().next().map(str::parse).transpose()?)
         };
-        let zygote = child(self.child.id() as i32)?.context("the runner has no zygote")?;
+        let Some(zygote) = child(self.child.id() as i32)? else { return Ok(None) };
         Ok(child(zygote)?.and_then(Pid::from_raw))
     }
 
