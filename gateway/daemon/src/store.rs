@@ -62,28 +62,32 @@ trait Change: Send {
     fn tell(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-/// A change, what came of it, and who waits.
-struct Waiting<F, T> {
+/// A change, what came of it, what is done with it once it is on the disk, and who waits.
+struct Waiting<F, T, G, U> {
     change: F,
     came: Option<rusqlite::Result<T>>,
-    caller: oneshot::Sender<Result<T, StoreError>>,
+    then: G,
+    caller: oneshot::Sender<Result<U, StoreError>>,
 }
 
-impl<F, T> Change for Waiting<F, T>
+impl<F, T, G, U> Change for Waiting<F, T, G, U>
 where
     F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send,
     T: Send,
+    G: FnOnce(T) -> U + Send,
+    U: Send,
 {
     fn run(&mut self, transaction: &Transaction<'_>) -> bool {
         self.came.insert((self.change)(transaction)).is_ok()
     }
 
     fn tell(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Self { change, came, caller } = *self;
-        // Before the answer, so that the caller is the only one that holds what it shared with the change.
+        let Self { change, came, then, caller } = *self;
+        // Before the rest, so that nobody but the caller holds what it shared with the change.
         drop(change);
+        let told = committed.and_then(|()| Ok(then(came.ok_or(StoreError::Stopped)??)));
         // A caller that went away needs no answer.
-        let _ = caller.send(committed.and_then(|()| Ok(came.ok_or(StoreError::Stopped)??)));
+        let _ = caller.send(told);
     }
 }
 
@@ -120,8 +124,20 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.write_then(change, |came| came).await
+    }
+
+    /// [`Store::write`], and does something short with what came of it once it is on the disk, whether or not anybody still
+    /// waits for that. It is done by the writer, which does nothing else meanwhile.
+    pub async fn write_then<T, U, F, G>(&self, change: F, then: G) -> Result<U, StoreError>
+    where
+        T: Send + 'static,
+        U: Send + 'static,
+        F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        G: FnOnce(T) -> U + Send + 'static,
+    {
         let (caller, told) = oneshot::channel();
-        self.enqueue(Box::new(Waiting { change, came: None, caller })).await?;
+        self.enqueue(Box::new(Waiting { change, came: None, then, caller })).await?;
         told.await.map_err(|_| StoreError::Stopped)?
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rusqlite::Transaction;
 use tracing::info;
 
 use super::{Engine, Item, now};
@@ -30,31 +31,30 @@ impl Inbox for Arc<Engine> {
                 }
             }
         }
-        let engine = Arc::clone(self);
-        let stored = self.tasks.spawn(async move { engine.take_in(known).await });
-        match stored.await {
-            Ok(stored) => stored.map_err(|error| NotStored(error.to_string())),
-            Err(_) => Err(NotStored("the gateway ends".into())),
-        }
+        self.take_in(known).await.map_err(|error| NotStored(error.to_string()))
     }
 }
 
 impl Engine {
+    /// The writer carries it through from the moment that it has it, so nothing is started here for that: it is done for
+    /// each update, on the one thread that serves the webhook.
     async fn take_in(self: &Arc<Self>, known: Vec<(Lane, Update, Bytes)>) -> Result<(), StoreError> {
         let _storing = self.bursts.enter();
-        let (now, known) = (now(), Arc::new(known));
+        let (now, known, engine, under_way) = (now(), Arc::new(known), Arc::clone(self), self.tasks.token());
         let stored = Arc::clone(&known);
-        let rows = self.store.write(move |tx| {
+        let store = move |tx: &Transaction<'_>| {
             let accept =
                 |(lane, update, body): &(Lane, Update, Bytes)| inbox::accept(tx, lane, update.id, body, now);
             stored.iter().map(accept).collect::<rusqlite::Result<Vec<_>>>()
-        });
-        let rows = rows.await?;
-        for ((lane, update, body), row) in Arc::unwrap_or_clone(known).into_iter().zip(rows) {
-            if let Some(row) = row {
-                self.route(lane, Item { row, update, bytes: body.len() });
+        };
+        let route = move |rows: Vec<Option<i64>>| {
+            for ((lane, update, body), row) in Arc::unwrap_or_clone(known).into_iter().zip(rows) {
+                if let Some(row) = row {
+                    engine.route(lane, Item { row, update, bytes: body.len() });
+                }
             }
-        }
-        Ok(())
+            drop(under_way);
+        };
+        self.store.write_then(store, route).await
     }
 }
