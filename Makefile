@@ -68,7 +68,7 @@ check: ## Everything that CI runs: lints, dependencies, all tests, third parties
 	@$(MAKE) advisories
 
 bench: ## Measure speed and memory, as ratios within one run (BENCH=--full: 100,000 messages)
-	@.ci/needs build
+	@.ci/needs bench
 	@$(MAKE) build
 	cargo build --quiet --profile measure --locked -p openclaw-tests --bins
 	OPENCLAW_DIST=$(CURDIR)/$(DIST) target/measure/bench $(BENCH)

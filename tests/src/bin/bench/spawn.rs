@@ -151,7 +151,10 @@ impl Runner {
 
     /// Ends it, so that the next call finds none.
     fn take_waiting(&self) -> anyhow::Result<()> {
-        rustix::process::kill_process(self.wait_for_waiting()?, Signal::KILL)?;
+        // What was seen may be a jail that was just ending.
+        while let Err(error) = rustix::process::kill_process(self.wait_for_waiting()?, Signal::KILL) {
+            ensure!(error == rustix::io::Errno::SRCH, "{error}");
+        }
         // What the kernel does for its end is no part of the call.
         thread::sleep(SETTLED);
         Ok(())
