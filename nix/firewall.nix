@@ -3,7 +3,8 @@
 # so that with either of them gone the machine is closed.
 { config, lib, ... }:
 let
-  inherit (import ./sources.nix) facts;
+  sources = import ./sources.nix;
+  inherit (sources) facts;
   cfg = config.services.openclaw;
   direct = cfg.settings.webhook.from == "direct";
   operator = [ facts.ssh.port facts.admin.port ];
@@ -24,7 +25,7 @@ in
 
     # The users that the facts let out to ask for names, leases and the time.
     services.resolved.enable = lib.mkDefault true;
-    environment.etc."systemd/resolved.conf.d/50-openclaw.conf".source = ../systemd/resolved.conf.d/50-openclaw.conf;
+    environment.etc = lib.mapAttrs' (name: text: lib.nameValuePair "systemd/resolved.conf.d/${name}" { inherit text; }) sources.resolved;
     networking.useNetworkd = lib.mkDefault true;
     services.timesyncd.enable = lib.mkDefault true;
   };

@@ -71,6 +71,10 @@ rec {
   # Settings of the kernel and of the SSH server. Numbers are numbers; "yes" and "no" stay words.
   sysctl = pairs "([^= ]+) *= *(.*)" (systemd + "/sysctl.d");
   sshd = pairs "([^ ]+) +(.*)" (systemd + "/sshd_config.d");
+
+  # The resolver's settings: the name of each file, and its text.
+  resolved = below (systemd + "/resolved.conf.d") "";
+
   pairs = pattern: folder: listToAttrs (map (line:
     let found = match pattern line; in { name = head found; value = integer (elemAt found 1); })
     (concatMap (name: statements (folder + "/${name}")) (attrNames (readDir folder))));
