@@ -13,7 +13,7 @@ use openclaw_wire::{
 };
 
 use super::nft::Ruleset;
-use crate::command::{doctor::Finding, webhook::Info};
+use crate::command::{doctor::Finding, tunnel::Point, webhook::Info};
 
 /// A fact, or why there is none.
 pub type Seen<T> = Result<T, Blind>;
@@ -37,6 +37,11 @@ pub fn hidden<T>(why: impl Into<String>) -> Seen<T> {
     Err(Blind::Hidden(why.into()))
 }
 
+/// What only running processes would show.
+pub fn nothing_runs() -> Blind {
+    Blind::Hidden("nothing runs on this state folder; start it, then look again".into())
+}
+
 /// All facts.
 pub struct World {
     /// What kind of machine it is.
@@ -58,7 +63,7 @@ pub struct World {
     /// What Telegram says of each bot's webhook.
     pub webhooks: Seen<BTreeMap<String, Info>>,
     /// What was found of the tunnel and of the public name.
-    pub tunnel: Seen<Vec<Way>>,
+    pub tunnel: Seen<Vec<Point>>,
     /// Our processes, by the kernel.
     pub processes: Seen<Vec<Process>>,
     /// Sockets of this network namespace that listen.
@@ -318,19 +323,6 @@ pub struct Machine {
     pub bounding: Seen<u64>,
 }
 
-/// One thing that `openclaw tunnel check` looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
-    /// `origin`, `public name` and the like.
-    pub what: &'static str,
-    /// `None`: could not be found out.
-    pub good: Option<bool>,
-    /// What was found.
-    pub found: String,
-    /// What mends it.
-    pub mend: &'static str,
-}
-
 impl World {
     /// Nothing can be seen, for one reason.
     pub fn blind(place: Place, now: i64, why: &str) -> Self {
@@ -381,6 +373,14 @@ impl World {
             },
             own_uid: None,
             attested: BTreeMap::new(),
+        }
+    }
+
+    /// Our processes, one at least.
+    pub fn running(&self) -> Seen<&[Process]> {
+        match self.see(&self.processes)?.as_slice() {
+            [] => Err(nothing_runs()),
+            all => Ok(all),
         }
     }
 

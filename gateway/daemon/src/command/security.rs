@@ -1,5 +1,5 @@
-//! `openclaw security audit`, and `openclaw security drill`: has this machine's jails attacked by `openclaw-runner --drill`, prints what came of it, and tells
-//! the gateway, which turns skills off when something got through.
+//! `openclaw security audit` is [`audit`]'s. `openclaw security drill` has this machine's jails attacked by `openclaw-runner --drill`,
+//! prints what came of it, and tells the gateway, which turns skills off when something got through.
 
 use std::{
     fs::File,
@@ -19,6 +19,8 @@ use openclaw_wire::{
 };
 
 mod audit;
+
+use crate::page::drill::report;
 
 use super::{
     fault,
@@ -59,7 +61,7 @@ fn drill(json: bool, report: Option<&Path>, place: &Place) -> anyhow::Result<Exi
             .map_err(anyhow::Error::from)
             .and_then(|text| Ok(serde_json::from_str(&text)?))
             .with_context(|| format!("read the report {}", file.display()))?,
-        None => match by_systemd(place).context("have systemd hold a drill")? {
+        None => match by_systemd(place)? {
             Some(drill) => drill,
             None => hold(place)?,
         },
@@ -85,24 +87,18 @@ fn by_systemd(place: &Place) -> anyhow::Result<Option<Drill>> {
     if place.state != FACTS.install.state {
         return Ok(None);
     }
-    let mut door = match UnixStream::connect(&FACTS.unix.drill_for_gateway) {
-        Ok(door) => door,
-        Err(error) => {
-            return match error.kind() {
-                io::ErrorKind::NotFound
-                | io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::PermissionDenied => Ok(None),
-                _ => Err(error.into()),
-            };
-        }
-    };
-    let mut text = String::new();
-    door.read_to_string(&mut text)?;
-    anyhow::ensure!(
-        !text.is_empty(),
-        "it ended without a word: another one is being held, or journalctl -u 'openclaw-drill-door@*' says why"
-    );
-    serde_json::from_str(&text).context("read the drill: are all programs of one release?").map(Some)
+    match UnixStream::connect(&FACTS.unix.drill_for_gateway) {
+        Ok(door) => Ok(Some(
+            report(door)
+                .context("have systemd hold a drill; journalctl -u 'openclaw-drill-door@*' says more")?,
+        )),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied => {
+                Ok(None)
+            }
+            _ => Err(error).context("have systemd hold a drill"),
+        },
+    }
 }
 
 /// As the account that the jails run under: root's jails would be others.

@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, Read},
+    os::unix::net::UnixStream,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -74,18 +75,18 @@ impl Drills {
 
     async fn held(&self) -> io::Result<Drill> {
         let door = self.door.clone().ok_or_else(|| io::Error::other("nobody here can hold a drill"))?;
-        let held = tokio::task::spawn_blocking(move || {
-            let stream = door.open()?;
-            stream.set_read_timeout(Some(SILENCE))?;
-            let mut report = Vec::new();
-            stream.take(REPORT).read_to_end(&mut report)?;
-            match report.is_empty() {
-                true => Err(io::Error::other("it ended without a word; is another one being held?")),
-                false => {
-                    serde_json::from_slice(&report).map_err(|_| io::Error::other("its report can't be read"))
-                }
-            }
-        });
+        let held = tokio::task::spawn_blocking(move || report(door.open()?));
         held.await.map_err(io::Error::other)?
+    }
+}
+
+/// What comes back through a door: a drill's report, and then its end.
+pub fn report(stream: UnixStream) -> io::Result<Drill> {
+    stream.set_read_timeout(Some(SILENCE))?;
+    let mut report = Vec::new();
+    stream.take(REPORT).read_to_end(&mut report)?;
+    match report.is_empty() {
+        true => Err(io::Error::other("it ended without a word; is another one being held?")),
+        false => serde_json::from_slice(&report).map_err(|_| io::Error::other("its report can't be read")),
     }
 }

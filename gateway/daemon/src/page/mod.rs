@@ -3,7 +3,7 @@
 //! he asks.
 
 mod checklist;
-mod drill;
+pub mod drill;
 mod gate;
 mod hand;
 mod lockout;

@@ -4,7 +4,6 @@ use openclaw_wire::{
     audit::Severity::{Critical, High, Low, Medium},
     config::{Listen, Profile},
     facts::FACTS,
-    money::Limit,
 };
 use url::{Host, Url};
 
@@ -353,22 +352,15 @@ fn chat_skill(world: &World) -> Seen<Verdict> {
         ("skill_day", spend.skill_day, "1"),
         ("skill_month", spend.skill_month, "10"),
     ];
-    let open: Vec<&(&str, Limit, &str)> = all.iter().filter(|(_, limit, _)| limit.0.is_none()).collect();
+    let settings = settings(world)?;
+    let open: Vec<_> = all.into_iter().filter(|(_, limit, _)| limit.0.is_none()).collect();
+    let keys: Vec<_> = open.iter().map(|(key, ..)| (*key).to_owned()).collect();
     match open.as_slice() {
         [] => pass("chat_day, chat_month, skill_day and skill_month are amounts"),
         open => fixable(
-            format!(
-                "no limit for {}",
-                named(&open.iter().map(|(key, ..)| (*key).to_owned()).collect::<Vec<_>>())
-            ),
+            format!("no limit for {}", named(&keys)),
             "write an amount in the place of \"none\" in section [spend]",
-            {
-                let settings = settings(world)?;
-                all.iter()
-                    .filter(|(_, limit, _)| limit.0.is_none())
-                    .map(|(key, _, to)| set(settings, "spend", key, to))
-                    .collect()
-            },
+            open.iter().map(|(key, _, to)| set(settings, "spend", key, to)).collect(),
         ),
     }
 }

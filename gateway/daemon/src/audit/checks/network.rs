@@ -11,11 +11,11 @@ use openclaw_wire::{
     facts::FACTS,
 };
 
-use super::points::appliance;
+use super::points::{appliance, found_of};
 use crate::audit::{
     nft::{Chain, Ruleset},
-    verdict::{Check, Fix, Verdict, fail, fixable, named, none, not_applicable, pass},
-    world::{Listener, Seen, World, hidden},
+    verdict::{Check, Fix, Verdict, fail, fixable, named, none, not_applicable, pass, unknown},
+    world::{Listener, Seen, World},
 };
 
 /// In their order.
@@ -89,10 +89,7 @@ fn words(listeners: &[&Listener], world: &World) -> Vec<String> {
 
 /// Our processes' users. Under `openclaw run` it is one, which may run other things besides.
 fn users(world: &World) -> Seen<Vec<u32>> {
-    let mut users: Vec<u32> = world.see(&world.processes)?.iter().map(|one| one.uid).collect();
-    if users.is_empty() {
-        return hidden("nothing runs on this state folder; start it, then look again");
-    }
+    let mut users: Vec<u32> = world.running()?.iter().map(|one| one.uid).collect();
     users.retain(|uid| *uid != 0);
     users.sort_unstable();
     users.dedup();
@@ -310,13 +307,7 @@ fn tunnel(world: &World) -> Seen<Verdict> {
     let wrong: Vec<_> = ways.iter().filter(|way| own.contains(&way.what) && way.good != Some(true)).collect();
     match wrong.as_slice() {
         [] => pass("one credential, a valid configuration, connections to the edge"),
-        wrong if wrong.iter().all(|way| way.good.is_none()) => crate::audit::verdict::unknown(
-            named(&wrong.iter().map(|way| format!("{}: {}", way.what, way.found)).collect::<Vec<_>>()),
-            wrong[0].mend,
-        ),
-        wrong => fail(
-            named(&wrong.iter().map(|way| format!("{}: {}", way.what, way.found)).collect::<Vec<_>>()),
-            wrong[0].mend,
-        ),
+        wrong if wrong.iter().all(|way| way.good.is_none()) => unknown(found_of(wrong), wrong[0].mend),
+        wrong => fail(found_of(wrong), wrong[0].mend),
     }
 }

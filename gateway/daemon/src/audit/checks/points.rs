@@ -16,9 +16,12 @@ use super::{
     network::strangers_reach,
     skills::{Vetted, standing},
 };
-use crate::audit::{
-    verdict::{Check, Edit, Fix, Verdict, fail, fixable, named, none, not_applicable, pass, unknown},
-    world::{Blind, Kind, Seen, World, absent},
+use crate::{
+    audit::{
+        verdict::{Check, Edit, Fix, Verdict, fail, fixable, named, none, not_applicable, pass, unknown},
+        world::{Blind, Kind, Seen, World, absent},
+    },
+    command::tunnel,
 };
 
 /// In their order.
@@ -315,14 +318,16 @@ fn hidden_address(world: &World) -> Seen<Verdict> {
     let ways = world.see(&world.tunnel)?;
     let wrong: Vec<_> = ways.iter().filter(|way| way.good == Some(false)).collect();
     let dark: Vec<_> = ways.iter().filter(|way| way.good.is_none()).collect();
-    let shown = |ways: &[&crate::audit::world::Way]| {
-        named(&ways.iter().map(|way| format!("{}: {}", way.what, way.found)).collect::<Vec<_>>())
-    };
     match (wrong.as_slice(), dark.as_slice()) {
-        ([], []) => pass(shown(&ways.iter().collect::<Vec<_>>())),
-        ([], dark) => unknown(shown(dark), dark[0].mend),
-        (wrong, _) => fail(shown(wrong), wrong[0].mend),
+        ([], []) => pass(found_of(&ways.iter().collect::<Vec<_>>())),
+        ([], dark) => unknown(found_of(dark), dark[0].mend),
+        (wrong, _) => fail(found_of(wrong), wrong[0].mend),
     }
+}
+
+/// What was found of the tunnel.
+pub fn found_of(ways: &[&tunnel::Point]) -> String {
+    named(&ways.iter().map(|way| format!("{}: {}", way.what, way.found)).collect::<Vec<_>>())
 }
 
 fn vetted(world: &World) -> Seen<Verdict> {

@@ -9,7 +9,7 @@ use super::doctor_running;
 use crate::{
     audit::{
         verdict::{Check, Verdict, fail, named, none, not_applicable, pass, unknown},
-        world::{Process, Seen, World, hidden},
+        world::{Process, Seen, World, nothing_runs},
     },
     command::status::reports,
 };
@@ -111,7 +111,7 @@ fn own(world: &World) -> Seen<Vec<&Process>> {
     let all = world.see(&world.processes)?;
     let own: Vec<_> = all.iter().filter(|one| !["supervisor", "tunnel"].contains(&one.role)).collect();
     match own.is_empty() {
-        true => hidden("nothing runs on this state folder; start it, then look again"),
+        true => Err(nothing_runs()),
         false => Ok(own),
     }
 }

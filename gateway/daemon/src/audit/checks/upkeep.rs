@@ -7,8 +7,8 @@ use openclaw_wire::audit::{
 
 use super::units;
 use crate::audit::{
-    verdict::{Check, Verdict, fail, named, none, not_applicable, pass, unknown},
-    world::{Blind, Seen, World, absent, hidden},
+    verdict::{Check, Verdict, fail, none, not_applicable, pass, unknown},
+    world::{Seen, World, absent, hidden},
 };
 
 /// In their order.
@@ -199,15 +199,7 @@ fn no_daemon(world: &World) -> Seen<Verdict> {
 
 fn container_user(world: &World) -> Seen<Verdict> {
     container(world)?;
-    match &world.processes {
-        Ok(all) if !all.is_empty() => {
-            let roots = all.iter().filter(|one| one.uid == 0 && one.role != "supervisor");
-            let roots: Vec<_> =
-                roots.map(|one| named(&[format!("{} (pid {})", one.role, one.pid)])).collect();
-            none(&roots, "its processes are another user", "start it with --user openclaw, as the image does")
-        }
-        Ok(_) => hidden("nothing runs on this state folder; start it, then look again"),
-        Err(Blind::Absent(why)) => absent(why.as_str()),
-        Err(Blind::Hidden(why)) => hidden(why.as_str()),
-    }
+    let roots = world.running()?.iter().filter(|one| one.uid == 0 && one.role != "supervisor");
+    let roots: Vec<_> = roots.map(|one| format!("{} (pid {})", one.role, one.pid)).collect();
+    none(&roots, "its processes are another user", "start it with --user openclaw, as the image does")
 }

@@ -18,10 +18,10 @@ use crate::{
         verdict::GOOD_FOR,
         world::{
             Accounts, Attested, Found, Kind, Listener, Machine, Mount, Process, Settings, Stat, State,
-            Updates, Walk, Way, World,
+            Updates, Walk, World,
         },
     },
-    command::{status::tests::status, webhook::Info},
+    command::{status::tests::status, tunnel::Point, webhook::Info},
 };
 
 pub const NOW: i64 = 2_000_000_000;
@@ -167,7 +167,7 @@ pub fn good() -> World {
     bundled.bundled = true;
     let mut server_known = server;
     server_known.bundled = true;
-    let way = |what| Way { what, good: Some(true), found: "good".into(), mend: "m" };
+    let way = |what| Point { what, good: Some(true), found: "good".into(), mend: "m" };
     let listener =
         |tcp, address: &str, uid| Listener { tcp, address: address.parse().expect("an address"), uid };
     World {

@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use super::attest;
 use crate::{
-    audit::world::{Blind, Seen, Settings, Way, World, absent, hidden},
+    audit::world::{Blind, Seen, Settings, World, absent, hidden, nothing_runs},
     command::{
         doctor, fault,
         place::Place,
@@ -129,9 +129,7 @@ fn running(place: &Place) -> anyhow::Result<Running> {
 /// That nothing runs is no reason to believe anything.
 fn unheard(error: &anyhow::Error) -> Blind {
     match fault::exit_code(error) {
-        fault::NOT_RUNNING => {
-            Blind::Hidden("nothing runs on this state folder; start it, then look again".into())
-        }
+        fault::NOT_RUNNING => nothing_runs(),
         _ => Blind::Hidden(format!("{error:#}")),
     }
 }
@@ -166,16 +164,10 @@ fn written(place: &Place) -> Seen<Approved> {
 }
 
 /// Asks the public DNS and the edge, so only where there is a tunnel to ask about.
-fn tunnel_of(config: &Config) -> Seen<Vec<Way>> {
+fn tunnel_of(config: &Config) -> Seen<Vec<tunnel::Point>> {
     let called = config.telegram.bot.iter().any(|bot| bot.updates == Updates::Webhook);
     if !called || config.webhook.from != From::Tunnel {
         return absent("no bot is called through a tunnel");
     }
-    let way = |point: tunnel::Point| Way {
-        what: point.what,
-        good: point.good,
-        found: point.found,
-        mend: point.mend,
-    };
-    Ok(tunnel::look(config).into_iter().map(way).collect())
+    Ok(tunnel::look(config))
 }
