@@ -17,7 +17,7 @@ use openclaw_wire::{
 };
 
 use super::{Broker, Far, far};
-use crate::gateway::{NOBODY, dist};
+use crate::gateway::{NOBODY, built, dist};
 
 /// What to start with.
 pub struct Setup {
@@ -182,12 +182,9 @@ impl Setup {
 }
 
 fn prober() -> PathBuf {
-    let own = std::env::current_exe().expect("own path");
-    // The dist builds the workspace's programs beside this one.
+    // The dist builds the workspace's programs.
     dist();
-    // Of a test, whose own place is the folder `deps` there, or of the bench.
-    let mut beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("test-prober"));
-    beside.find(|path| path.exists()).expect("test-prober is built")
+    built().join("test-prober")
 }
 
 fn give(folder: &Path) {

@@ -17,14 +17,17 @@ pub fn dist() -> &'static Path {
     DIST.get_or_init(assemble)
 }
 
+/// Where cargo put what it built: a test is in target/<profile>/deps, the bench beside the programs.
+pub fn built() -> PathBuf {
+    let own = env::current_exe().expect("own path");
+    let folder = own.parent().expect("a program is in a folder");
+    if folder.ends_with("deps") { folder.parent().expect("target/<profile>") } else { folder }.to_owned()
+}
+
 fn assemble() -> PathBuf {
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in a folder of the workspace");
-    let built = env::current_exe().expect("own path");
-    // A test is in target/<profile>/deps, the bench beside the programs.
-    let built = built.parent().expect("a program is in a folder");
-    let built =
-        if built.ends_with("deps") { built.parent().expect("target/<profile>") } else { built }.to_owned();
+    let built = built();
     // Below /tmp and readable for all: the programs run as another user.
     let to = env::temp_dir().join(format!("openclaw-tests-dist-{}", std::process::id()));
     remove_old();

@@ -28,7 +28,7 @@ use tokio::{
 };
 
 pub use apart::Apart;
-pub use dist::dist;
+pub use dist::{built, dist};
 pub use process::{Process, contains, descendants_of, listening, speaking};
 pub use setup::{Setup, TOKEN, free_port};
 
