@@ -41,7 +41,7 @@ use crate::{
     page::{self, Page},
     skill::{Catalog, Executor},
     store::{Prepared, Store},
-    turn::{Engine, MIGRATIONS, Parts},
+    turn::{Engine, Hatch, MIGRATIONS, Parts},
 };
 
 /// How long turns and sends under way may still take after a stop was asked. What is not done by then is done after
@@ -201,8 +201,13 @@ async fn serve(opened: Opened, report: Report) -> anyhow::Result<()> {
     if let Some((listener, source)) = webhook {
         let limit = Duration::from_secs(config.webhook.read_timeout);
         let gate = Gate::new(source, Arc::clone(&secrets), config.webhook.max_body, limit);
-        let serving = ingress::serve(listener, Arc::new(gate), Arc::new(Arc::clone(&engine)), stop.clone());
-        on_own_thread("webhook", or_end("webhook", serving, stop.clone()))?;
+        let (hatch, tell) = Hatch::new(Arc::clone(&engine));
+        let serving = ingress::serve(listener, Arc::new(gate), Arc::new(hatch), stop.clone());
+        let serving = or_end("webhook", serving, stop.clone());
+        on_own_thread("webhook", async {
+            tokio::spawn(tell);
+            serving.await
+        })?;
     }
     let polls = Arc::new(std::sync::Mutex::new(HashMap::new()));
     let (engine_, polls_) = (Arc::clone(&engine), Arc::clone(&polls));

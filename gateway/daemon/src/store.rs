@@ -14,11 +14,12 @@ use tokio::sync::oneshot;
 
 /// Changes that one commit may carry. More would only delay the first of them.
 const GROUP: usize = 512;
-/// After a group of at least so many the writer waits a moment for as many again: their senders will be back, and a
-/// commit costs the same for all (PostgreSQL's `commit_siblings` and `commit_delay`).
+/// After two groups of at least so many together the writer waits a moment for as many again: their senders will be back, and
+/// a commit costs the same for all. Half of what the last commit took: so senders wait together for a slow disk, and in two
+/// halves, one behind the other, for a fast one (PostgreSQL's `commit_siblings`, `commit_delay`, and its advice for them).
 const SIBLINGS: usize = 8;
-/// That moment. A fraction of a fsync, and never for somebody alone.
-const MOMENT: Duration = Duration::from_micros(200);
+/// At most that long.
+const MOMENT: Duration = Duration::from_millis(1);
 /// Changes that may wait for the writer; beyond it callers wait, so that memory stays bounded.
 const QUEUE: usize = 4096;
 /// Pages in the WAL after which the writer checkpoints between two groups: 4 MiB, which stay in the system's cache.
@@ -62,32 +63,28 @@ trait Change: Send {
     fn tell(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-/// A change, what came of it, what is done with it once it is on the disk, and who waits.
-struct Waiting<F, T, G, U> {
+/// A change, what came of it, and who is to be told.
+struct Waiting<F, T, G> {
     change: F,
     came: Option<rusqlite::Result<T>>,
-    then: G,
-    caller: oneshot::Sender<Result<U, StoreError>>,
+    tell: G,
 }
 
-impl<F, T, G, U> Change for Waiting<F, T, G, U>
+impl<F, T, G> Change for Waiting<F, T, G>
 where
     F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send,
     T: Send,
-    G: FnOnce(T) -> U + Send,
-    U: Send,
+    G: FnOnce(Result<T, StoreError>) + Send,
 {
     fn run(&mut self, transaction: &Transaction<'_>) -> bool {
         self.came.insert((self.change)(transaction)).is_ok()
     }
 
     fn tell(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Self { change, came, then, caller } = *self;
-        // Before the rest, so that nobody but the caller holds what it shared with the change.
+        let Self { change, came, tell } = *self;
+        // Before the rest, so that nobody else holds what it shared with the change.
         drop(change);
-        let told = committed.and_then(|()| Ok(then(came.ok_or(StoreError::Stopped)??)));
-        // A caller that went away needs no answer.
-        let _ = caller.send(told);
+        tell(committed.and_then(|()| Ok(came.ok_or(StoreError::Stopped)??)));
     }
 }
 
@@ -124,21 +121,24 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.write_then(change, |came| came).await
+        let (caller, told) = oneshot::channel();
+        let tell = |came| {
+            // A caller that went away needs no answer.
+            let _ = caller.send(came);
+        };
+        self.hand_over(change, tell).await?;
+        told.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// [`Store::write`], and does something short with what came of it once it is on the disk, whether or not anybody still
-    /// waits for that. It is done by the writer, which does nothing else meanwhile.
-    pub async fn write_then<T, U, F, G>(&self, change: F, then: G) -> Result<U, StoreError>
+    /// [`Store::write`] that does not wait: the writer tells what came of it once it is on the disk, whether or not anybody still
+    /// wants to know. It does nothing else meanwhile, so that has to be short.
+    pub async fn hand_over<T, F, G>(&self, change: F, tell: G) -> Result<(), StoreError>
     where
         T: Send + 'static,
-        U: Send + 'static,
         F: Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
-        G: FnOnce(T) -> U + Send + 'static,
+        G: FnOnce(Result<T, StoreError>) + Send + 'static,
     {
-        let (caller, told) = oneshot::channel();
-        self.enqueue(Box::new(Waiting { change, came: None, then, caller })).await?;
-        told.await.map_err(|_| StoreError::Stopped)?
+        self.enqueue(Box::new(Waiting { change, came: None, tell })).await
     }
 
     /// Reads what is committed. Short queries only: it runs on the calling thread.
@@ -209,7 +209,7 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Store
 }
 
 fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Box<dyn Change>>) {
-    let (mut since, mut before) = (0, 0);
+    let (mut since, mut last, mut siblings, mut moment) = (0, 0, 0, Duration::ZERO);
     loop {
         let first = match changes.recv_timeout(QUIET) {
             Ok(first) => first,
@@ -222,10 +222,14 @@ fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Box<dyn Cha
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         };
         let mut group = vec![first];
-        gather(&mut group, before, changes);
+        if siblings >= SIBLINGS {
+            gather(&mut group, siblings, moment, changes);
+        }
+        let begun = Instant::now();
         let committed = commit_group(&mut connection, &mut group, changes);
+        moment = (begun.elapsed() / 2).min(MOMENT);
+        siblings = group.len() + std::mem::replace(&mut last, group.len());
         since += group.len();
-        before = group.len();
         for change in group {
             change.tell(committed.clone());
         }
@@ -238,10 +242,15 @@ fn write_groups(mut connection: Connection, changes: &mpsc::Receiver<Box<dyn Cha
     }
 }
 
-/// Waits a moment for the others of a group that was large before.
-fn gather(group: &mut Vec<Box<dyn Change>>, before: usize, changes: &mpsc::Receiver<Box<dyn Change>>) {
-    let until = Instant::now() + MOMENT;
-    while before >= SIBLINGS && group.len() < before {
+/// Waits until so many are there, at most for a moment.
+fn gather(
+    group: &mut Vec<Box<dyn Change>>,
+    siblings: usize,
+    moment: Duration,
+    changes: &mpsc::Receiver<Box<dyn Change>>,
+) {
+    let until = Instant::now() + moment;
+    while group.len() < siblings {
         let left = until.saturating_duration_since(Instant::now());
         match changes.recv_timeout(left) {
             Ok(next) => group.push(next),

@@ -234,6 +234,8 @@ async fn connection(
             .header_read_timeout(gate.read_timeout)
             .max_buf_size(HEAD)
             .max_headers(64)
+            // It looks for the end of the stream while an update is stored otherwise, at the price of a system call.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), service)
     );
     let ended = tokio::select! {

@@ -64,6 +64,7 @@ use crate::{
     },
 };
 
+pub use accept::Hatch;
 pub use terminal::Terminal;
 
 /// See [`Engine::fetching`].

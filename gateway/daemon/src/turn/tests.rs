@@ -252,6 +252,32 @@ async fn a_sender_who_hangs_up_while_it_is_stored_does_not_keep_a_message_from_i
     assert_eq!(world.inbox(), (0, 0));
 }
 
+#[tokio::test]
+async fn of_many_senders_on_one_thread_each_is_told_what_became_of_its_own_update() {
+    let dir = tempfile::tempdir().expect("dir");
+    let world = World::start(dir.path()).await;
+    let (hatch, tell) = Hatch::new(Arc::clone(&world.engine));
+    tokio::spawn(tell);
+    let send = |id: i64| hatch.accept(vec![verified(&message(id, 5, "no one"))]);
+    let stored = futures_util::future::join_all((1..=100).map(send)).await;
+    assert!(stored.iter().all(Result::is_ok), "{stored:?}");
+    let rows = |world: &World| {
+        world
+            .engine
+            .store
+            .read(|db| db.query_row("SELECT count(*) FROM inbox", [], |row| row.get::<_, i64>(0)))
+    };
+    assert_eq!(rows(&world).expect("count"), 100);
+    // From here on one more row is refused.
+    let full = "CREATE TRIGGER full BEFORE INSERT ON inbox WHEN new.update_id = 102
+                BEGIN SELECT RAISE(FAIL, 'refused'); END";
+    world.engine.store.write(move |tx| tx.execute_batch(full)).await.expect("trigger");
+    let (before, refused, after) = tokio::join!(send(101), send(102), send(103));
+    assert!(before.is_ok() && after.is_ok(), "{before:?} {after:?}");
+    assert!(refused.expect_err("refused").0.contains("refused"));
+    assert_eq!(rows(&world).expect("count"), 102);
+}
+
 #[test]
 fn what_waits_at_a_crash_is_answered_in_order_and_once() {
     let dir = tempfile::tempdir().expect("dir");
