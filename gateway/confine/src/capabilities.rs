@@ -32,15 +32,8 @@ pub(crate) fn keep_all() -> io::Result<()> {
     held.iter().try_for_each(|one| Ok(rustix::thread::configure_capability_in_ambient_set(one, true)?))
 }
 
-/// So that nothing executed from here on can hold a capability, whatever it executes. Takes effect for root only. [`enforce`]
-/// does it, too; who has time before that may do it there, and [`enforce`] finds it done.
-///
-/// [`enforce`]: crate::enforce
-pub fn empty_bounding_set() {
-    // SAFETY: no pointers. The first is there as long as this was not done.
-    if unsafe { libc::prctl(libc::PR_CAPBSET_READ, 0 as libc::c_ulong, 0, 0, 0) } == 0 {
-        return;
-    }
+/// So that nothing executed from here on can hold a capability, whatever it executes. Takes effect for root only.
+pub(crate) fn empty_bounding_set() {
     // Up to the kernel's last capability, of which a newer kernel has more than we know.
     for capability in 0..64 {
         // SAFETY: no pointers; the kernel checks the number.

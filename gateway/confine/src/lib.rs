@@ -29,8 +29,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use crate::{
-    barrier::Barrier, capabilities::empty_bounding_set, inherited::Inherited,
-    landlock::version as landlock_version, seccomp::compile_ahead, status::Evidence,
+    barrier::Barrier, inherited::Inherited, landlock::version as landlock_version, seccomp::compile_ahead,
+    status::Evidence,
 };
 
 /// What a process asks the kernel to take from it.

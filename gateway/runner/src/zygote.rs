@@ -37,31 +37,25 @@ pub struct Kind {
     pub namespaces: bool,
     /// With a root of its own.
     pub mounts: bool,
-    /// Without a capability in its bounding set.
-    pub bounded: bool,
 }
 
 impl Kind {
     /// What every call's jail is.
-    pub const WHOLE: Self = Self { namespaces: true, mounts: true, bounded: true };
+    pub const WHOLE: Self = Self { namespaces: true, mounts: true };
 
     /// All of it, but for a drill.
     pub fn of(spec: &Spec) -> Self {
         let namespaces = spec.with(Barrier::Namespaces);
-        Self {
-            namespaces,
-            mounts: namespaces && spec.with(Barrier::Mounts),
-            bounded: spec.with(Barrier::Capabilities),
-        }
+        Self { namespaces, mounts: namespaces && spec.with(Barrier::Mounts) }
     }
 
     fn byte(self) -> u8 {
-        u8::from(self.namespaces) | (u8::from(self.mounts) << 1) | (u8::from(self.bounded) << 2)
+        u8::from(self.namespaces) | (u8::from(self.mounts) << 1)
     }
 
     /// From the byte of a message.
     pub fn from_byte(byte: u8) -> Self {
-        Self { namespaces: byte & 1 != 0, mounts: byte & 2 != 0, bounded: byte & 4 != 0 }
+        Self { namespaces: byte & 1 != 0, mounts: byte & 2 != 0 }
     }
 }
 

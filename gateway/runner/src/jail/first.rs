@@ -93,9 +93,6 @@ fn prepare(standard: [OwnedFd; 3], kind: Kind, zygote: &Zygote) -> anyhow::Resul
     if kind.mounts {
         root::prepare()?;
     }
-    if kind.bounded {
-        openclaw_confine::empty_bounding_set();
-    }
     Ok(Prepared { evidence, mounts })
 }
 
