@@ -12,7 +12,7 @@ let
     src = lib.fileset.toSource {
       root = ../.;
       fileset = lib.fileset.unions [
-        ../Cargo.toml ../Cargo.lock ../gateway ../systemd ../README.md
+        ../Cargo.toml ../Cargo.lock ../.cargo ../gateway ../systemd ../README.md
         # Cargo reads the manifests of the whole workspace, and looks whether the files are there that they name.
         ../tests/Cargo.toml (lib.fileset.fileFilter (file: file.hasExt "rs") ../tests)
       ];
