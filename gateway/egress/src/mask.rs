@@ -1,11 +1,14 @@
 //! Keeps our own secrets out of what passes: a server that echoes a request in an error page would hand the key to the
 //! gateway, and a skill must not carry one away. Found plain and encoded, across chunk borders; each byte of it becomes
-//! `*`, so that lengths and JSON stay valid. Holds back nothing but bytes that may be the beginning of a secret. It reads bytes
-//! and not JSON: a key that a server cuts over several events of a stream is put together again by the gateway, and found when
-//! it leaves the gateway for anywhere.
+//! `*`, so that lengths and JSON stay valid. Holds back nothing but bytes that may be the beginning of a secret. In answers
+//! of models the texts are followed, too, that the gateway puts together from the events of a stream ([`joined`]): of a
+//! key that is cut over several, the beginning is seen there and the rest is not.
 
+mod events;
 mod forms;
+mod joined;
 mod search;
+mod strings;
 
 use std::{
     pin::Pin,
@@ -18,6 +21,7 @@ use http_body::{Body, Frame, SizeHint};
 use openclaw_confine::locked::{Full, Locked};
 
 use crate::{alarm::Alarms, secret::Secret};
+use joined::Joined;
 use search::Search;
 
 /// Shortest secret that is looked for, in bytes. Servers that want no key get ones like `ollama`, which occur in ordinary text.
@@ -91,13 +95,15 @@ impl Masks {
 pub struct Scanner {
     masks: Arc<Masks>,
     held: Bytes,
+    /// Of an answer of a model.
+    joined: Option<Joined>,
     found: usize,
 }
 
 impl Scanner {
     /// One for each stream.
     pub fn new(masks: Arc<Masks>) -> Self {
-        Self { masks, held: Bytes::new(), found: 0 }
+        Self { masks, held: Bytes::new(), joined: None, found: 0 }
     }
 
     /// What of the bytes so far can go on now, without secrets.
@@ -113,21 +119,35 @@ impl Scanner {
         // Replaced first: the end of a secret that is masked now can't be the beginning of another.
         let (mut whole, found) = self.masks.replace(whole);
         self.found += found;
-        self.held = whole.split_off(whole.len() - self.masks.0.beginning(&whole));
-        whole
+        let (begun, _) = self.masks.0.beginning(&whole);
+        self.held = whole.split_off(whole.len() - begun);
+        self.read(whole, false)
     }
 
     /// What was held back, when the stream has ended.
     pub fn rest(&mut self) -> Bytes {
-        std::mem::take(&mut self.held)
+        let held = std::mem::take(&mut self.held);
+        self.read(held, true)
+    }
+
+    /// What can go on of an answer that the gateway reads.
+    fn read(&mut self, data: Bytes, last: bool) -> Bytes {
+        let Some(joined) = &mut self.joined else { return data };
+        let (mut data, mut hidden) = joined.pass(&self.masks.0, data);
+        if last && joined.held() > 0 {
+            let (rest, more) = joined.rest(&self.masks.0);
+            (data, hidden) = ([data, rest].concat().into(), hidden || more);
+        }
+        self.found += usize::from(hidden);
+        data
     }
 
     /// How many bytes are held back.
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.joined.as_ref().map_or(0, Joined::held)
     }
 
-    /// How many secrets were in it so far.
+    /// How many secrets were in it so far, or how often a part of one was.
     pub fn found(&self) -> usize {
         self.found
     }
@@ -210,6 +230,13 @@ impl<B> Masked<B> {
     /// Wraps an answer's body: an echo.
     pub fn new(body: B, masks: Arc<Masks>) -> Self {
         Self { body: Scanned::new(body, masks), alarms: None }
+    }
+
+    /// Wraps the body of a model's answer, which the gateway reads.
+    pub fn read(body: B, masks: Arc<Masks>) -> Self {
+        let mut body = Scanned::new(body, masks);
+        body.scanner.joined = Some(Joined::new());
+        Self { body, alarms: None }
     }
 
     /// Wraps the body of a request of the gateway: a secret in it is an alarm.

@@ -158,6 +158,7 @@ impl Egress {
         charge: Option<Charge>,
     ) -> Result<Response<Answer>, Refusal> {
         let (head, body) = far.into_parts();
+        let of_model = charge.is_some();
         let body = match charge {
             Some(charge) => Metered::new(body, charge, head.status, &head.headers),
             None => Metered::free(body),
@@ -171,7 +172,9 @@ impl Egress {
             ));
         }
         let (masks, headers) = (Arc::clone(&live.masks), returned(head.headers, &live.masks));
-        let mut answer = Response::new(Either::Right(Masked::new(Leased::new(body, live), masks)));
+        let body = Leased::new(body, live);
+        let body = if of_model { Masked::read(body, masks) } else { Masked::new(body, masks) };
+        let mut answer = Response::new(Either::Right(body));
         *answer.status_mut() = head.status;
         *answer.headers_mut() = headers;
         Ok(answer)

@@ -8,9 +8,15 @@ use openclaw_confine::locked::Locked;
 /// time and change no result.
 const ENTRIES: usize = 1 << 13;
 
+/// How much of a text's beginning may be shown where what follows can't be waited for: no more than a fourth, so that nobody
+/// guesses the rest, and no more than this, which lets the beginnings pass that vendors tell everybody and documentation is
+/// full of (`sk-ant-api03-`, `sk-proj-`, `AIza`).
+const SHOWN: usize = 16;
+
 /// The texts and where to look for them.
 #[derive(Default)]
 pub struct Search {
+    /// Sorted.
     texts: Vec<Locked>,
     /// Length of the shortest text; the window that is moved along.
     window: usize,
@@ -23,6 +29,8 @@ pub struct Search {
     /// Bytes with which a text begins, and bytes that are in any.
     first: Bytes,
     any: Bytes,
+    /// Entries of the pairs with which texts begin.
+    begins: Vec<bool>,
 }
 
 /// A set of bytes.
@@ -45,7 +53,8 @@ fn entry(pair: [u8; 2]) -> usize {
 
 impl Search {
     /// Of texts of two bytes or more.
-    pub fn new(texts: Vec<Locked>) -> Self {
+    pub fn new(mut texts: Vec<Locked>) -> Self {
+        texts.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
         // A longer window than a shift can say is of no use.
         let window = texts.iter().map(|text| text.as_ref().len()).min().unwrap_or(0).min(u8::MAX.into());
         let longest = texts.iter().map(|text| text.as_ref().len()).max().unwrap_or(0);
@@ -55,6 +64,7 @@ impl Search {
             return search;
         }
         search.shifts = vec![(window - 1) as u8; ENTRIES];
+        search.begins = vec![false; ENTRIES];
         for (index, text) in texts.iter().map(Locked::as_ref).enumerate() {
             for (at, pair) in text[..window].windows(2).enumerate() {
                 let shift = (window - 2 - at) as u8;
@@ -63,6 +73,7 @@ impl Search {
             }
             search.ends.push(([text[window - 2], text[window - 1]], index));
             search.first.add(text[0]);
+            search.begins[entry([text[0], text[1]])] = true;
             text.iter().for_each(|byte| search.any.add(*byte));
         }
         search.ends.sort_unstable();
@@ -100,17 +111,31 @@ impl Search {
         found.map(|(_, index)| self.texts[*index].as_ref().len()).max()
     }
 
-    /// How many bytes at the end of `bytes` may be the beginning of a text; never a whole one.
-    pub fn beginning(&self, bytes: &[u8]) -> usize {
+    /// How many bytes at the end of `bytes` may be the beginning of a text, never a whole one; and how many of them must
+    /// not be shown, if it is one.
+    pub fn beginning(&self, bytes: &[u8]) -> (usize, usize) {
         let most = bytes.len().min(self.longest.saturating_sub(1));
         let run = bytes.iter().rev().take(most).take_while(|byte| self.any.has(**byte)).count();
         let tail = &bytes[bytes.len() - run..];
-        let begins = |rest: &[u8]| {
-            let mut texts = self.texts.iter().map(Locked::as_ref);
-            texts.any(|text| text.len() > rest.len() && text.starts_with(rest))
-        };
-        let mut starts = (0..run).filter(|start| self.first.has(tail[*start]));
-        starts.find(|start| begins(&tail[*start..])).map_or(0, |start| run - start)
+        let (mut begun, mut covered) = (0, 0);
+        for start in 0..run {
+            let rest = &tail[start..];
+            let may_begin = match rest {
+                [only] => self.first.has(*only),
+                [first, second, ..] => self.begins[entry([*first, *second])],
+                [] => false,
+            };
+            if !may_begin {
+                continue;
+            }
+            let from = self.texts.partition_point(|text| text.as_ref() <= rest);
+            let texts = self.texts[from..].iter().map(Locked::as_ref);
+            for text in texts.take_while(|text| text.starts_with(rest)) {
+                begun = begun.max(rest.len());
+                covered = covered.max(rest.len().saturating_sub(SHOWN.min(text.len() / 4)));
+            }
+        }
+        (begun, covered)
     }
 }
 
@@ -168,13 +193,17 @@ mod tests {
                 let tail = &hay[hay.len() - length..];
                 texts.iter().any(|text| text.len() > *length && text.starts_with(tail))
             });
-            assert_eq!(search.beginning(hay.as_bytes()), tails.unwrap_or(0), "{texts:?} at the end of {hay}");
+            assert_eq!(
+                search.beginning(hay.as_bytes()).0,
+                tails.unwrap_or(0),
+                "{texts:?} at the end of {hay}"
+            );
         }
     }
 
     #[test]
     fn without_texts_nothing_is_found() {
         let none = search(&[]);
-        assert_eq!((none.find(b"anything", 0), none.beginning(b"anything")), (None, 0));
+        assert_eq!((none.find(b"anything", 0), none.beginning(b"anything")), (None, (0, 0)));
     }
 }

@@ -1,6 +1,9 @@
 //! A far end that echoes what it got hands no key to the gateway, however it cuts its answer.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    sync::{Mutex, mpsc},
+};
 
 use crate::{
     far,
@@ -39,6 +42,41 @@ fn a_key_cut_into_chunks_is_found() {
         let egress = Setup::model(&far.url()).start();
         let answer = egress.ask("{}");
         assert_eq!(answer.text(), format!("before {} after", "*".repeat(KEY.len())), "cut at {cut}");
+    }
+}
+
+/// Over the events of a stream, each of which arrives before the next is sent. What its type is called changes nothing.
+#[test]
+fn a_key_cut_over_events_shows_its_beginning_at_most() {
+    let event = |piece: &str| {
+        format!("data: {{\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{piece}\"}}}}\r\n\r\n")
+    };
+    for (kind, size) in [("text/event-stream", 1), ("text/event-stream", 5), ("application/json", 7)] {
+        let (go, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let far = Far::start(move |seen, to| {
+            let _ = to.write_all(
+                format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n")
+                    .as_bytes(),
+            );
+            for piece in seen.header("x-api-key").expect("key").as_bytes().chunks(size) {
+                far::chunk(to, event(std::str::from_utf8(piece).expect("text")).as_bytes());
+                let _ = wait.lock().expect("lock").recv();
+            }
+            far::chunk(to, b"");
+        });
+        let egress = Setup::model(&far.url()).start();
+        let mut connection = egress.open();
+        connection.request("POST", "/r/model/m/v1/messages", &[], b"{}");
+        connection.head();
+        let covered = format!("{}{}", &KEY[..KEY.len() / 4], "*".repeat(KEY.len() - KEY.len() / 4));
+        for (piece, echoed) in covered.as_bytes().chunks(size).zip(KEY.as_bytes().chunks(size)) {
+            assert_eq!(piece.len(), echoed.len());
+            let piece = std::str::from_utf8(piece).expect("text");
+            assert_eq!(String::from_utf8_lossy(&connection.chunk()), event(piece), "{kind}");
+            go.send(()).expect("go on");
+        }
+        assert_eq!(connection.chunk(), b"");
     }
 }
 
