@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use openclaw_wire::drill::Drill;
+use openclaw_wire::{audit::Outcome, drill::Drill};
 
 use super::{
     limits,
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     inside::Inside,
-    started::{confined, files, watched, webhook},
-    tree::run,
+    started::{audited, confined, files, watched, webhook},
+    tree::{repository, run},
 };
 
 /// A public address, as seen from the machine; it ends at the test's end of the cable.
@@ -39,6 +39,7 @@ fn the_image_boots_verified_closed_and_confined() {
     let machine = Machine::boot(&disk, &Parts { credentials, disk: Some(&skill) });
     assert_eq!(machine.run("systemctl list-units --failed --plain --no-legend"), "");
     let step = |what: &str| println!("{what}");
+    drilled_at_start(&machine);
     step("verified, provisioned");
     verified(&machine);
     provisioned(&machine);
@@ -56,6 +57,8 @@ fn the_image_boots_verified_closed_and_confined() {
     limits::each_ends_the_skill_alone(&machine);
     step("drilled");
     drilled(&machine);
+    step("audited");
+    audit(&machine);
     step("production without cgroups");
     limits::production_needs_them(&machine);
     step("watched, tampered");
@@ -120,6 +123,23 @@ fn limited(machine: &Machine) {
     }
 }
 
+/// Before it served, the runner attacked its jails, in cgroups beside its own, to the end and within its unit's own patience.
+fn drilled_at_start(machine: &Machine) {
+    let times = machine.run(
+        "systemctl show --value -p InactiveExitTimestampMonotonic -p ActiveEnterTimestampMonotonic openclaw-runner.service",
+    );
+    let mut times: Vec<u64> = times.lines().map(|time| time.parse().expect("microseconds")).collect();
+    times.sort_unstable();
+    println!("    the runner serves after {} s, its drill among them", (times[1] - times[0]) / 1_000_000);
+    // What the kernel says of the probe that uses more memory than its call may.
+    let killed = machine.run(
+        "dmesg | grep -c 'oom-kill:.*oom_memcg=/system.slice/openclaw-runner.service/drill/call-' || true",
+    );
+    assert_ne!(killed.trim(), "0", "a probe met its cgroup's limit");
+    let status = machine.run("openclaw status");
+    assert!(status.contains("glutton") && !status.contains("OFF"), "{status}");
+}
+
 /// The drill of the jails, with cgroups this time, as the timer has it held and as the operator has: nothing gets through, and each
 /// of its calls had a cgroup with its limits.
 fn drilled(machine: &Machine) {
@@ -147,6 +167,24 @@ fn drilled(machine: &Machine) {
     assert_eq!(machine.run(pids), before, "nobody else was hit");
     let status = machine.run("openclaw status");
     assert!(status.contains("read-documents") && !status.contains("OFF"), "{status}");
+}
+
+/// What fails is what image/README.md names, each for its reason. A skill that is not ours is unknown until the operator vouches
+/// for it.
+fn audit(machine: &Machine) {
+    machine.run("openclaw admin token");
+    audited(machine, Outcome::Unknown);
+    machine.run("openclaw security audit --attest skills-vetted --note 'a test' || true");
+    let found = audited(machine, Outcome::Attested);
+    let these = |outcome: Outcome| -> Vec<_> {
+        found.checks.iter().filter(|check| check.outcome == outcome).map(|check| check.id.as_str()).collect()
+    };
+    println!("    unknown: {:?}", these(Outcome::Unknown));
+    assert_eq!(these(Outcome::Fail), ["clock-set", "secure-boot"]);
+    let readme = fs::read_to_string(repository().join("image/README.md")).expect("image/README.md");
+    for id in these(Outcome::Fail).iter().chain(&these(Outcome::Unknown)) {
+        assert!(readme.contains(&format!("`{id}`")), "image/README.md does not name {id}");
+    }
 }
 
 /// From outside no port answers. The same scan finds one where no firewall is.
