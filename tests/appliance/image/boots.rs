@@ -63,6 +63,7 @@ fn the_image_boots_verified_closed_and_confined() {
     limits::production_needs_them(&machine);
     step("watched, tampered");
     files(&machine);
+    machine.run("systemctl service-watchdogs yes");
     watched(&machine);
     tampered(&machine);
     drop(machine);

@@ -129,12 +129,9 @@ impl Machine {
             let content = BASE64_STANDARD.encode(content);
             qemu.arg("-smbios").arg(format!("type=11,value=io.systemd.credential.binary:{name}={content}"));
         }
-        // Patience of systemd's for a machine that is emulated.
-        qemu.args([
-            "-smbios",
-            "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.default_device_timeout_sec=900 \
-                    systemd.default_timeout_start_sec=900",
-        ]);
+        // Patience of systemd's for a machine that is emulated, and may be kept waiting for longer than its watchdogs do.
+        let patience = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900 systemd.service_watchdogs=no";
+        qemu.arg("-smbios").arg(format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={patience}"));
         let said = fs::File::create(folder.path().join("qemu")).expect("a file");
         let qemu = qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().expect("qemu starts");
         Self { qemu, agent: None, folder, network }
