@@ -203,6 +203,15 @@ impl Machine {
         text[start..].to_owned()
     }
 
+    /// Waits until these words stand there: what is on the console is written by whoever waits for a login, after all else.
+    pub fn shows(&self, words: &str) {
+        let deadline = Instant::now() + Duration::from_secs(300);
+        while !self.whole_console().contains(words) {
+            assert!(Instant::now() < deadline, "{words:?} is not on the console: {}", self.console());
+            sleep(Duration::from_millis(200));
+        }
+    }
+
     /// The same, all of it.
     pub fn whole_console(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.folder.path().join("console")).unwrap_or_default())
