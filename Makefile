@@ -27,10 +27,10 @@ release static-release: export RUSTFLAGS = --remap-path-prefix=$(CURDIR)=/opencl
 release static-release: export CFLAGS = -ffile-prefix-map=$(CURDIR)=/openclaw -ffile-prefix-map=$(cargo_home)=/cargo
 release static-release: export CARGO_TARGET_DIR = $(CURDIR)/target
 release static-release: export CARGO_INCREMENTAL = 0
-# The same programs without a library beside them, for the OCI image.
+# The same programs without a library beside them, for the OCI image. What is C in them is musl-gcc's; the linker is not, which
+# knows no static program that can be loaded anywhere (-static-pie) and makes one that asks for a loader.
 STATIC := x86_64-unknown-linux-musl
 static-release: export CC_x86_64_unknown_linux_musl := musl-gcc
-static-release: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER := musl-gcc
 
 step = @printf '\n==> %s\n' "$(1)"
 
@@ -106,6 +106,9 @@ release:
 
 static: static-release ## The same without a library beside them, in target/dist-static
 	$(call assemble,target/$(STATIC)/release,$(DIST)-static)
+	@for program in $(DIST)-static/bin/* $(DIST)-static/skills/*/bin/*; do \
+	  ! readelf --program-headers $$program | grep -q INTERP || { echo "$$program asks for a loader: it is not static"; exit 1; }; \
+	done
 
 static-release:
 	$(call step,static release build)

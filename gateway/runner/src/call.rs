@@ -126,11 +126,14 @@ impl Jailer {
         let limits = &ready.limits;
         let mut heard = Heard::default();
         let groups = self.groups.as_ref().filter(|_| ready.spec.with(Barrier::Watchdog));
-        let leaf = match groups.map(|groups| groups.leaf(limits, ready.weight)).transpose() {
+        let mut spec = ready.spec.clone();
+        // Of the kernel's two counts only the cgroup's tells that there were too many: the other one stands above it.
+        spec.limits.processes += u32::from(groups.is_some_and(Cgroups::count));
+        let leaf = match groups.map(|groups| groups.leaf(limits, ready.weight, spec.ours())).transpose() {
             Ok(leaf) => leaf,
             Err(error) => return failed(Failure::NoJail, format!("make the call's cgroup: {error}")),
         };
-        let made = match self.made(Kind::of(&ready.spec)) {
+        let made = match self.made(Kind::of(&spec)) {
             Ok(made) => made,
             Err(error) => {
                 let left = leaf.map_or(Ok(()), Leaf::remove).err();
@@ -138,7 +141,7 @@ impl Jailer {
                 return failed(Failure::NoJail, format!("make the jail: {error}{left}"));
             }
         };
-        let mut jail = match Running::start(made, &ready.spec, task, leaf, handed) {
+        let mut jail = match Running::start(made, &spec, task, leaf, handed) {
             Ok(jail) => jail,
             Err(error) => return failed(Failure::NoJail, format!("start the jail: {error}")),
         };
@@ -148,7 +151,7 @@ impl Jailer {
             jail.kill();
         }
         let drained = jail.drain(&mut heard, limits.output.0);
-        let starved = jail.starved();
+        let (starved, crowded) = (jail.starved(), jail.crowded());
         match jail.gone() {
             Ok(left) => *mounts = Some(left),
             Err(error) => {
@@ -159,6 +162,10 @@ impl Jailer {
             // The kernel's word on memory goes before what the skill made of it.
             (End::Ended(1..) | End::Failed(Failure::Memory, _), _) if starved => {
                 failed(Failure::Memory, verdict::memory(limits))
+            }
+            // Whoever is refused a process and goes on trying is ended by its time; what it passed first was this.
+            (End::Ended(1..) | End::Failed(Failure::Cpu | Failure::Time, _), _) if crowded => {
+                failed(Failure::Processes, verdict::processes(limits))
             }
             (End::Failed(reason, detail), _) => failed(reason, detail),
             (_, Err(error)) => failed(Failure::Crashed, format!("read the skill's output: {error}")),

@@ -80,12 +80,18 @@ impl Cgroups {
         clear(self.base.join(DRILL))
     }
 
-    /// A cgroup with these limits. `weight`: bytes of the skill's own folder, whose copy counts as its memory.
-    pub fn leaf(&self, limits: &Limits, weight: u64) -> io::Result<Leaf> {
+    /// It counts processes and says when there were too many.
+    pub fn count(&self) -> bool {
+        self.controllers.contains(&"pids")
+    }
+
+    /// A cgroup with these limits. `weight`: bytes of the skill's own folder, whose copy counts as its memory; `ours`: processes
+    /// and threads in it that are not the skill's.
+    pub fn leaf(&self, limits: &Limits, weight: u64, ours: u32) -> io::Result<Leaf> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let leaf = Leaf(self.base.join(format!("{CALL}{}-{number}", std::process::id())));
         fs::create_dir(&leaf.0)?;
-        match self.limit(&leaf, limits, weight) {
+        match self.limit(&leaf, limits, weight, ours) {
             Ok(()) => Ok(leaf),
             Err(error) => {
                 leaf.remove()?;
@@ -94,7 +100,7 @@ impl Cgroups {
         }
     }
 
-    fn limit(&self, leaf: &Leaf, limits: &Limits, weight: u64) -> io::Result<()> {
+    fn limit(&self, leaf: &Leaf, limits: &Limits, weight: u64, ours: u32) -> io::Result<()> {
         for controller in &self.controllers {
             match *controller {
                 "memory" => {
@@ -105,8 +111,7 @@ impl Cgroups {
                         _ => leaf.write("memory.oom.group", 1)?,
                     }
                 }
-                // The jail's first process, and the thread of its way out.
-                "pids" => leaf.write("pids.max", limits.processes + 2)?,
+                "pids" => leaf.write("pids.max", limits.processes + ours)?,
                 _ => {
                     // One processor stays for the others, if there is more than one.
                     let all = thread::available_parallelism().map_or(1, |count| count.get() as u64);
@@ -150,8 +155,17 @@ impl Leaf {
 
     /// The kernel killed something in here for its memory.
     pub fn starved(&self) -> bool {
-        let events = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
-        events.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
+        self.happened("memory.events", "oom_kill ")
+    }
+
+    /// The kernel refused something in here another process or thread.
+    pub fn crowded(&self) -> bool {
+        self.happened("pids.events", "max ")
+    }
+
+    fn happened(&self, file: &str, what: &str) -> bool {
+        let events = fs::read_to_string(self.0.join(file)).unwrap_or_default();
+        events.lines().any(|line| line.strip_prefix(what).is_some_and(|count| count != "0"))
     }
 
     /// Removes it, when all its processes are gone.
@@ -282,7 +296,7 @@ mod tests {
         fs::create_dir(&left).expect("what an earlier runner left");
         // Not through `manage`: this process, whose other tests start processes, stays where it is.
         let groups = Cgroups { base: base.clone(), controllers: Vec::new(), next: Default::default() };
-        let leaf = groups.leaf(&Default::default(), 0).expect("a leaf");
+        let leaf = groups.leaf(&Default::default(), 0, 1).expect("a leaf");
         let path = leaf.0.clone();
         let script = "read go; trap '' TERM; sleep 600 & sleep 600 & echo ready; wait";
         let mut shell = Command::new("/bin/sh")
@@ -298,7 +312,7 @@ mod tests {
         std::io::BufReader::new(shell.stdout.take().expect("piped")).read_line(&mut line).expect("reads");
         let inside = fs::read_to_string(path.join("cgroup.procs")).expect("lists");
         assert_eq!(inside.lines().count(), 3, "the shell and what it started");
-        assert!(!leaf.starved());
+        assert!(!leaf.starved() && !leaf.crowded());
         leaf.kill();
         assert_eq!(shell.wait().expect("ends").signal(), Some(9));
         leaf.remove().expect("is removed");
@@ -306,8 +320,8 @@ mod tests {
         // A controller that the tree has is limited, and one that it lacks is an error that leaves nothing behind.
         let lacking = Cgroups { base: base.clone(), controllers: vec!["memory"], next: Default::default() };
         match write(&base, "cgroup.subtree_control", "+memory") {
-            Ok(()) => lacking.leaf(&Default::default(), 0).expect("limited").remove().expect("removed"),
-            Err(_) => assert!(lacking.leaf(&Default::default(), 0).is_err()),
+            Ok(()) => lacking.leaf(&Default::default(), 0, 1).expect("limited").remove().expect("removed"),
+            Err(_) => assert!(lacking.leaf(&Default::default(), 0, 1).is_err()),
         }
         fs::remove_dir(&left).expect("removed");
         assert_eq!(

@@ -261,6 +261,11 @@ impl Running {
         self.leaf.as_ref().is_some_and(Leaf::starved)
     }
 
+    /// The kernel refused it a process or thread.
+    pub fn crowded(&self) -> bool {
+        self.leaf.as_ref().is_some_and(Leaf::crowded)
+    }
+
     /// Reads what is left in the pipes of a jail that has ended, until more than `most` bytes of output are there.
     pub fn drain(&mut self, heard: &mut Heard, most: u64) -> io::Result<()> {
         self.task = None;

@@ -48,6 +48,11 @@ impl Spec {
     pub fn with(&self, barrier: Barrier) -> bool {
         !self.without.contains(&barrier)
     }
+
+    /// Processes and threads in the jail that are not the skill's: its first process, and the thread of its way out.
+    pub fn ours(&self) -> u32 {
+        1 + u32::from(self.authority.is_some())
+    }
 }
 
 /// A skill and what was approved of it.

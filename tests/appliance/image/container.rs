@@ -205,7 +205,9 @@ impl Podman {
     fn start_with(&self, tag: &str, options: &[&str]) -> Container<'_> {
         let image = self.pull(tag);
         let mut command = self.command();
-        command.args(["run", "--detach", "--ulimit", "nofile=20000:20000", "--read-only"]);
+        // podman's own limits are more than a root without CAP_SYS_RESOURCE, such as a virtual machine's guest, may give.
+        command.args(["run", "--detach", "--read-only"]);
+        command.args(["--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096"]);
         command.args(["--tmpfs", "/tmp:mode=1777,size=64m", "--volume", "/var/lib/openclaw"]);
         command.args([
             "--cap-drop=all",

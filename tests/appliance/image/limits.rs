@@ -30,7 +30,7 @@ disk = "40 MiB"
 name = "probe"
 description = "Uses up what it can."
 effect = "read"
-arguments = { type = "object", properties = { act = { type = "string" }, each = { type = "integer" }, mib = { type = "integer" }, value = { type = "string" } }, required = ["act"], additionalProperties = false }
+arguments = { type = "object", properties = { act = { type = "string" }, count = { type = "integer" }, each = { type = "integer" }, mib = { type = "integer" }, value = { type = "string" } }, required = ["act"], additionalProperties = false }
 "#;
 
 /// Copies the skill from the second disk to where an operator's skills are, before anybody looks for it.
@@ -87,23 +87,28 @@ pub fn each_ends_the_skill_alone(machine: &Machine) {
     in_force(machine);
     let well = call(machine, &json!({ "act": "echo", "value": "hello" }));
     assert!(well.as_ref().is_ok_and(|said| said.contains("hello")), "{well:?}");
+    // As many processes as the manifest says; whoever does without the others ends well.
+    for count in [7, 20] {
+        let made = call(machine, &json!({ "act": "fork_few", "count": count }));
+        assert!(made.as_ref().is_ok_and(|made| made.trim() == "7"), "{made:?}");
+    }
 
     for (act, expected) in [
-        (json!({ "act": "fork_bomb" }), &["cpu", "forbidden"][..]),
-        (json!({ "act": "memory_at_once" }), &["memory"]),
-        (json!({ "act": "memory" }), &["memory"]),
-        (json!({ "act": "memory_shared" }), &["memory"]),
-        (json!({ "act": "fill_out", "each": 1 << 30 }), &["disk"]),
-        (json!({ "act": "fill_out", "each": 1 << 20 }), &["disk"]),
-        (json!({ "act": "spin" }), &["cpu"]),
-        (json!({ "act": "spin_many" }), &["cpu"]),
-        (json!({ "act": "flood" }), &["output"]),
-        (json!({ "act": "stubborn" }), &["time"]),
+        (json!({ "act": "fork_bomb" }), "processes"),
+        (json!({ "act": "memory_at_once" }), "memory"),
+        (json!({ "act": "memory" }), "memory"),
+        (json!({ "act": "memory_shared" }), "memory"),
+        (json!({ "act": "fill_out", "each": 1 << 30 }), "disk"),
+        (json!({ "act": "fill_out", "each": 1 << 20 }), "disk"),
+        (json!({ "act": "spin" }), "cpu"),
+        (json!({ "act": "spin_many" }), "cpu"),
+        (json!({ "act": "flood" }), "output"),
+        (json!({ "act": "stubborn" }), "time"),
     ] {
         let begun = Instant::now();
         let said = call(machine, &act).expect_err("it is ended");
         let (took, reason) = (begun.elapsed().as_millis(), reason(machine));
-        assert!(expected.contains(&reason.as_str()), "{act}: {reason}: {said}");
+        assert_eq!(reason, expected, "{act}: {said}");
         assert!(said.contains("in its skill.toml: [limits]") || reason == "memory", "{act}: {said}");
         println!("    {act}: {reason} after {took} ms: {}", said.lines().next().unwrap_or_default());
         machine.run("rm -f /var/lib/openclaw/files/out/*");
@@ -143,9 +148,9 @@ fn in_force(machine: &Machine) {
     let lines: Vec<_> = found.lines().collect();
     let memory: u64 = lines[0].parse().expect("bytes");
     assert!((72 << 20..96 << 20).contains(&memory), "64 MiB, the skill's folder, and ours: {found}");
-    // Eight of the skill's and two of ours; two were there already, and root's own bomb is one itself.
-    let stopped = "stopped after 7: Resource temporarily unavailable";
-    assert_eq!(lines[1..], ["1", "10", "100000 100000", stopped], "{found}");
+    // Eight of the skill's and one of ours; two were there already, and root's own bomb is one itself.
+    let stopped = "stopped after 6: Resource temporarily unavailable";
+    assert_eq!(lines[1..], ["1", "9", "100000 100000", stopped], "{found}");
     machine.run("while systemctl -q is-active test-call; do sleep 0.2; done");
     assert_eq!(reason(machine), "time");
 }

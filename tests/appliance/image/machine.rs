@@ -33,8 +33,7 @@ const UNIT: &str = "[Unit]\nDescription=test agent\nAfter=dev-virtio\\x2dports-a
                     ExecStart=/bin/bash ${CREDENTIALS_DIRECTORY}/agent\nOOMScoreAdjust=-1000\n";
 
 /// Whoever adds a unit of this name has it run before any skill is looked for.
-const RUNNER: &str =
-    "[Unit]\nWants=test-skill.service\nAfter=test-skill.service\n[Service]\nTimeoutStartSec=30min\n";
+const RUNNER: &str = "[Unit]\nWants=test-skill.service\nAfter=test-skill.service\n";
 
 /// A machine that runs. Pulling its plug is dropping it.
 pub struct Machine {
@@ -98,7 +97,6 @@ impl Machine {
             ("systemd.unit-dropin.multi-user.target", "[Unit]\nWants=test-agent.service\n"),
             ("agent", AGENT),
             ("systemd.unit-dropin.openclaw-runner.service", RUNNER),
-            ("systemd.unit-dropin.openclaw-drill.service", "[Service]\nTimeoutStartSec=30min\n"),
             ("network.network.50-openclaw", &network_file),
         ];
         credentials.extend(&parts.credentials);
@@ -131,12 +129,9 @@ impl Machine {
             let content = BASE64_STANDARD.encode(content);
             qemu.arg("-smbios").arg(format!("type=11,value=io.systemd.credential.binary:{name}={content}"));
         }
-        // Patience of systemd's for a machine that is emulated: the drill before the runner serves takes minutes.
-        qemu.args([
-            "-smbios",
-            "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.default_device_timeout_sec=900 \
-                    systemd.default_timeout_start_sec=900",
-        ]);
+        // Patience of systemd's for a machine that is emulated, and may be kept waiting for longer than its watchdogs do.
+        let patience = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900 systemd.service_watchdogs=no";
+        qemu.arg("-smbios").arg(format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={patience}"));
         let said = fs::File::create(folder.path().join("qemu")).expect("a file");
         let qemu = qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().expect("qemu starts");
         Self { qemu, agent: None, folder, network }
@@ -208,6 +203,15 @@ impl Machine {
         text[start..].to_owned()
     }
 
+    /// Waits until these words stand there: what is on the console is written by whoever waits for a login, after all else.
+    pub fn shows(&self, words: &str) {
+        let deadline = Instant::now() + Duration::from_secs(300);
+        while !self.whole_console().contains(words) {
+            assert!(Instant::now() < deadline, "{words:?} is not on the console: {}", self.console());
+            sleep(Duration::from_millis(200));
+        }
+    }
+
     /// The same, all of it.
     pub fn whole_console(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.folder.path().join("console")).unwrap_or_default())
@@ -217,6 +221,7 @@ impl Machine {
 
 impl Inside for Machine {
     fn tries(&self, script: &str) -> Result<String, String> {
+        use ErrorKind::{Interrupted, TimedOut, WouldBlock};
         let mut stream = self.agent.as_ref().expect("it is up").get_ref();
         writeln!(stream, "{}", BASE64_STANDARD.encode(script)).expect("send");
         let mut line = Vec::new();
@@ -227,7 +232,8 @@ impl Inside for Machine {
             match stream.read(&mut byte) {
                 Ok(1..) => line.push(byte[0]),
                 Ok(0) => return Err("the machine went away".into()),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                // Interrupted too: with a time limit, a read does not go on by itself when whoever waits was stopped for a while.
+                Err(error) if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) => {
                     assert!(Instant::now() < deadline, "{script}: no end of it");
                 }
                 Err(error) => return Err(error.to_string()),

@@ -46,7 +46,7 @@ fn a_version_that_is_not_good_falls_back_and_no_power_cut_leaves_it_without_one(
     // A machine that nobody has told anything yet is one that is well.
     let mut machine = Machine::boot(&disk, &Parts::default());
     assert_eq!(version(&machine), FIRST);
-    assert!(machine.whole_console().contains("waits to be told who you are"));
+    machine.shows("waits to be told who you are");
     machine.run("/usr/lib/openclaw/image/health");
     machine.run(&format!(
         "echo kept > /var/lib/openclaw/files/documents/kept; echo http://{NEAR} > /var/lib/openclaw/updates; sync"

@@ -76,9 +76,8 @@ pub fn hold(spec: &Spec) -> io::Result<()> {
         (Resource::Stack, 8 << 20),
         // One file. The watchdog counts what all of them take.
         (Resource::Fsize, limits.disk),
-        // More than asked: the jail's first process is counted, and the thread of its way out. The kernel exempts the
-        // host's root.
-        (Resource::Nproc, u64::from(limits.processes) + 1 + u64::from(spec.authority.is_some())),
+        // More than asked: what is ours is counted too. The kernel exempts the host's root.
+        (Resource::Nproc, u64::from(limits.processes + spec.ours())),
         (Resource::Sigpending, 256),
         (Resource::Msgqueue, 0),
     ] {
