@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 DIST := target/dist
 TOOLS := $(CURDIR)/target/tools
-PROGRAMS := openclaw openclaw-egress openclaw-runner skill-jail mcp-client
+PROGRAMS := openclaw openclaw-egress openclaw-runner openclaw-front openclaw-host skill-jail mcp-client
 SKILLS := $(patsubst gateway/skills/%/skill.toml,%,$(wildcard gateway/skills/*/skill.toml))
 # Always the whole workspace: with `-p` cargo would choose other features and build every dependency twice.
 TESTS := $(sort claims $(basename $(notdir $(wildcard gateway/*/tests/*.rs gateway/skills/*/tests/*.rs))) \
