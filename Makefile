@@ -128,7 +128,7 @@ peers: ## Third parties: Bot API schema, other bot libraries, model SDKs and moc
 	@.ci/needs peers
 	$(call step,third parties)
 	tests/peers/install
-	cargo test --workspace --locked --test peers
+	cargo test --workspace --locked --test peers -- $(AS_ROOT)
 
 appliance: ## Units, firewall and tunnel of the appliance, and a boot in a container (as root)
 	@.ci/needs appliance

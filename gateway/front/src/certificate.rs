@@ -60,8 +60,12 @@ impl Certificate {
     /// When another should be there: with two thirds of its time over, as Let's Encrypt advises
     /// (https://letsencrypt.org/docs/integration-guide/).
     pub fn renew(&self) -> SystemTime {
-        let lifetime = self.ends.duration_since(self.begins).unwrap_or_default();
-        self.begins + lifetime / 3 * 2
+        self.begins + self.lifetime() / 3 * 2
+    }
+
+    /// For how long it is good from beginning to end.
+    pub fn lifetime(&self) -> Duration {
+        self.ends.duration_since(self.begins).unwrap_or_default()
     }
 }
 

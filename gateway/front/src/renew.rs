@@ -16,9 +16,9 @@ use crate::{
     kept::Kept,
 };
 
-/// Pauses after failures: authorities let a name fail five times in an hour
-/// (https://letsencrypt.org/docs/rate-limits/).
-const FIRST: Duration = Duration::from_secs(15 * 60);
+/// Pauses after failures, each twice the one before: a name may fail five times in an hour
+/// (https://letsencrypt.org/docs/rate-limits/), and these are five in the first.
+const FIRST: Duration = Duration::from_secs(2 * 60);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// Longest sleep, so that a clock that was set is noticed.
 const LOOK: Duration = Duration::from_secs(3600);
@@ -65,7 +65,8 @@ impl Renewal {
             match self.authority.certificate(&self.kept).await {
                 Ok(certificate) => {
                     self.shown.show(&certificate);
-                    at = certificate.renew();
+                    // On a machine with a wrong clock it may be over already; that is no reason to ask without a pause.
+                    at = certificate.renew().max(SystemTime::now() + certificate.lifetime() / 10);
                     tracing::info!(
                         domain = self.authority.domain,
                         ends = seconds(certificate.ends()),
