@@ -276,8 +276,9 @@ impl<'a> Helper<'a> {
         let (connection, _) = self.listener.accept().expect("accept");
         let program = dist().join("bin").join(&FACTS.programs.host).display().to_string();
         let seconds = seconds.to_string();
-        let mut started = self.machine.within(0, move || {
-            Start::new(program)
+        // It dies with the thread that starts it.
+        self.machine.within(0, move || {
+            let _code = Start::new(program)
                 .arg("--nft")
                 .arg("/usr/sbin/nft")
                 .arg("--seconds")
@@ -285,8 +286,9 @@ impl<'a> Helper<'a> {
                 .fd("connection", connection.into())
                 .spawn()
                 .expect("it starts")
+                .wait()
+                .expect("it ends");
         });
-        let _code = started.wait().expect("it ends");
         frame::read(&mut near).ok().flatten()
     }
 }
