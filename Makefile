@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 DIST := target/dist
 TOOLS := $(CURDIR)/target/tools
-PROGRAMS := openclaw openclaw-egress openclaw-runner skill-jail mcp-client
+PROGRAMS := openclaw openclaw-egress openclaw-runner openclaw-front openclaw-host skill-jail mcp-client
 SKILLS := $(patsubst gateway/skills/%/skill.toml,%,$(wildcard gateway/skills/*/skill.toml))
 # Always the whole workspace: with `-p` cargo would choose other features and build every dependency twice.
 TESTS := $(sort claims $(basename $(notdir $(wildcard gateway/*/tests/*.rs gateway/skills/*/tests/*.rs))) \
@@ -131,7 +131,7 @@ peers: ## Third parties: Bot API schema, other bot libraries, model SDKs and moc
 	@.ci/needs peers
 	$(call step,third parties)
 	tests/peers/install
-	cargo test --workspace --locked --test peers
+	cargo test --workspace --locked --test peers -- $(AS_ROOT)
 
 appliance: ## Units, firewall and tunnel of the appliance, and a boot in a container (as root)
 	@.ci/needs appliance

@@ -7,6 +7,7 @@ let
   inherit (sources) facts;
   cfg = config.services.openclaw;
   direct = cfg.settings.webhook.from == "direct";
+  challenge = if cfg.settings.direct.challenge or "http" == "tls" then facts.direct.port else facts.direct.challenge;
   operator = [ facts.ssh.port facts.admin.port ];
   accept = range: port:
     "${if lib.hasInfix ":" range then "ip6tables" else "iptables"} -A nixos-fw -p tcp -s ${range} --dport ${toString port} -j nixos-fw-accept\n";
@@ -19,7 +20,7 @@ in
       interfaces = lib.genAttrs [ facts.vpn.interface facts.vpn.tailscale ] (_: { allowedTCPPorts = operator; });
       # A challenge is answered while our own rules hold its port open, which is for minutes.
       extraCommands = lib.mkIf direct (lib.concatMapStrings (range: accept range facts.direct.port) facts.telegram.ranges
-        + lib.concatMapStrings (all: accept all facts.direct.challenge) [ "0.0.0.0/0" "::/0" ]);
+        + lib.concatMapStrings (all: accept all challenge) [ "0.0.0.0/0" "::/0" ]);
       logRefusedConnections = lib.mkDefault false;
     };
 

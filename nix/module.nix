@@ -3,6 +3,7 @@
   imports = [
     ./openclaw.nix
     ./tunnel.nix
+    ./direct.nix
     ./firewall.nix
     ./vpn.nix
     ./ssh.nix

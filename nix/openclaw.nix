@@ -1,4 +1,4 @@
-# Gateway, egress, runner and drill: their units and users as systemd/ has them, and their configuration.
+# Gateway, egress, runner, front and drill: their units and users as systemd/ has them, and their configuration.
 { config, lib, pkgs, ... }:
 let
   sources = import ./sources.nix;
@@ -70,7 +70,7 @@ in
           profile = maybe (lib.types.enum [ "production" "development" ])
             "`production` starts with everything that the kernel can enforce, or not at all.";
           webhook.listen = maybe lib.types.str "Where the webhook listens: a loopback address, or `unix:/path`.";
-          webhook.from = maybe (lib.types.enum [ "tunnel" "direct" ]) "Who connects: the tunnel, or Telegram itself.";
+          webhook.from = maybe (lib.types.enum [ "tunnel" "direct" ]) "Who connects: the tunnel, or openclaw-front, to which Telegram comes itself.";
           webhook.peer = maybe lib.types.str "The user that may connect to the webhook's unix socket besides our own.";
           webhook.public_url = maybe lib.types.str "What Telegram calls, such as `https://bot.example.com`.";
           access.owners = maybe (lib.types.listOf lib.types.ints.positive) "Numeric Telegram ids of the owners.";

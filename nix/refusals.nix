@@ -86,6 +86,16 @@ let
       why = "deliveries come through the tunnel and directly at once: the one would be believed what only the other can know, the sender's address.";
       mend = "set services.openclaw.tunnel.enable = false, or settings.webhook.from = \"tunnel\"";
     };
+    direct-without-a-name = {
+      when = settings.webhook.from == "direct" && builtins.match "https://([a-z0-9-]+[.])+[a-z][a-z0-9-]*/?" (toString settings.webhook.public_url) == null;
+      why = "settings.webhook.from is \"direct\" and settings.webhook.public_url is no name that a certificate can be had for.";
+      mend = "set settings.webhook.public_url to https:// and a name of yours that leads to this machine, without a port";
+    };
+    direct-without-front = {
+      when = settings.webhook.from == "direct" && (settings.webhook.listen != "unix:${facts.unix.webhook_for_front}" || settings.webhook.peer != facts.users.front);
+      why = "settings.webhook.from is \"direct\", and others than openclaw-front would say where a connection comes from.";
+      mend = "leave settings.webhook.listen and settings.webhook.peer out";
+    };
     key-in-settings = {
       when = secrets != [ ];
       why = "settings hold what looks like a key or a password, at ${named (lib.unique (map (leaf: leaf.name) secrets))}; they are in the Nix store, which every user of the machine can read.";

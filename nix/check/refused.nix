@@ -3,6 +3,7 @@
 let
   inherit (sources) facts;
   on = settings: { services.openclaw.settings = settings; };
+  direct = { from = "direct"; public_url = lib.mkDefault "https://bot.example.com"; };
   key = "123456:not-a-real-token-not-a-real-token-x";
 in
 {
@@ -13,8 +14,16 @@ in
     bad = on { webhook.listen = lib.mkForce (lib.replaceStrings [ "127.0.0.1" ] [ "0.0.0.0" ] facts.webhook.listen); };
   };
   tunnel-and-direct = {
-    good.services.openclaw = { tunnel.enable = lib.mkDefault false; settings.webhook.from = "direct"; };
+    good.services.openclaw = { tunnel.enable = lib.mkDefault false; settings.webhook = direct; };
     bad.services.openclaw.tunnel.enable = true;
+  };
+  direct-without-a-name = {
+    good.services.openclaw = { tunnel.enable = false; settings.webhook = direct; };
+    bad = map (url: on { webhook.public_url = lib.mkForce url; }) [ null "https://192.0.2.1" "https://bot.example.com:8443" "http://bot.example.com" ];
+  };
+  direct-without-front = {
+    good.services.openclaw = { tunnel.enable = false; settings.webhook = direct; };
+    bad = [ (on { webhook.peer = lib.mkForce facts.users.tunnel; }) (on { webhook.listen = lib.mkForce facts.webhook.listen; }) ];
   };
   key-in-settings = {
     # Names of keys, and what merely looks a little like one.

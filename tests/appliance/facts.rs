@@ -32,6 +32,8 @@ fn each_socket_has_the_path_and_the_owner_of_the_facts() {
     for (unit, path, name, owner, mode) in [
         ("egress-gateway", unix.egress_for_gateway.clone(), "gateway", &users.gateway, "0600"),
         ("egress-runner", unix.egress_for_runner.clone(), "runner", &users.runner, "0600"),
+        ("egress-front", unix.egress_for_front.clone(), "front", &users.front, "0600"),
+        ("gateway-front", unix.webhook_for_front.clone(), "front", &users.gateway, "0660"),
         ("egress-operator", state.join(&FACTS.state.operator_socket), "operator", &users.egress, "0600"),
         ("runner-gateway", unix.runner_for_gateway.clone(), "gateway", &users.gateway, "0600"),
         ("gateway-admin", state.join(&FACTS.state.admin_socket), "admin", &users.gateway, "0600"),
@@ -43,7 +45,11 @@ fn each_socket_has_the_path_and_the_owner_of_the_facts() {
         assert_eq!(value(&text, "FileDescriptorName"), name, "{unit}");
         assert_eq!(value(&text, "SocketUser"), owner.as_str(), "{unit}");
         assert_eq!(value(&text, "SocketMode"), mode, "{unit}");
-        let group = if unit == "gateway-webhook" { &users.tunnel } else { owner };
+        let group = match unit {
+            "gateway-webhook" => &users.tunnel,
+            "gateway-front" => &users.front,
+            _ => owner,
+        };
         assert_eq!(value(&text, "SocketGroup"), group.as_str(), "{unit}");
         // The service takes it over.
         let service = file(&format!("systemd/system/{}", value(&text, "Service")));
@@ -69,6 +75,38 @@ fn the_page_listens_on_the_vpns_interfaces() {
     let up = file("systemd/system/openclaw-vpn.service");
     let book = FACTS.install.state.join(&FACTS.state.vpn);
     assert_eq!(value(&up, "ConditionPathExists"), book.to_str().expect("text"));
+}
+
+/// What listens in public, and what opens the firewall, is there in direct mode only: the firewall says so.
+#[test]
+fn direct_mode_has_its_ports_its_word_and_its_helper() {
+    let (direct, users) = (&FACTS.direct, &FACTS.users);
+    let flag = direct.flag.to_str().expect("text");
+    for (unit, port, name) in
+        [("front-https", direct.port, "https"), ("front-challenge", direct.challenge, "challenge")]
+    {
+        let text = file(&format!("systemd/system/openclaw-{unit}.socket"));
+        assert_eq!(value(&text, "ListenStream"), port.to_string(), "{unit}");
+        assert_eq!(value(&text, "FileDescriptorName"), name, "{unit}");
+        assert_eq!(value(&text, "ConditionPathExists"), flag, "{unit}");
+        let service = file(&format!("systemd/system/{}", value(&text, "Service")));
+        assert!(value(&service, "Sockets").contains(&format!("openclaw-{unit}.socket")), "{unit}");
+        assert_eq!(value(&service, "ConditionPathExists"), flag);
+    }
+    let host = file("systemd/system/openclaw-host.socket");
+    assert_eq!(value(&host, "ListenStream"), FACTS.unix.host_for_front.to_str().expect("text"));
+    assert_eq!((value(&host, "SocketUser"), value(&host, "SocketMode")), (users.front.as_str(), "0600"));
+    assert_eq!((value(&host, "ConditionPathExists"), value(&host, "MaxConnections")), (flag, "1"));
+    let helper = FACTS.install.programs.join(&FACTS.programs.host);
+    let service = file("systemd/system/openclaw-host@.service");
+    assert_eq!(value(&service, "ExecStart"), format!("{} --nft /usr/sbin/nft", helper.display()));
+    let firewall = file("systemd/system/openclaw-firewall.service");
+    let prints = firewall.lines().filter(|line| line.contains("firewall print"));
+    assert_eq!(
+        prints.filter(|line| line.ends_with(&format!(" --flag {flag}"))).count(),
+        2,
+        "start and reload"
+    );
 }
 
 #[test]
@@ -111,6 +149,7 @@ fn each_process_has_its_user_program_and_paths() {
                 program(&programs.runner)
             ),
         ),
+        ("front", &users.front, format!("{} --config {config} --state {state}", program(&programs.front))),
         ("drill", &users.runner, format!("{} --drill", program(&programs.runner))),
     ] {
         let text = file(&format!("systemd/system/openclaw-{unit}.service"));
@@ -124,7 +163,7 @@ fn each_process_has_its_user_program_and_paths() {
         assert!(value(&text, "ExecStart").starts_with(&program("cloudflared")), "{text}");
     }
     let sysusers = file("systemd/sysusers.d/openclaw.conf");
-    for user in [&users.gateway, &users.egress, &users.runner, &users.tunnel] {
+    for user in [&users.gateway, &users.egress, &users.runner, &users.tunnel, &users.front] {
         assert!(sysusers.lines().any(|line| line.starts_with(&format!("u {user} "))), "{user} in {sysusers}");
     }
     // Who may read the configuration: all but the tunnel.
@@ -133,9 +172,10 @@ fn each_process_has_its_user_program_and_paths() {
         .filter_map(|line| line.strip_prefix("m "))
         .filter_map(|line| line.strip_suffix(&format!(" {}", users.readers)).map(str::trim))
         .collect();
-    assert_eq!(readers, BTreeSet::from([users.gateway.as_str(), &users.egress, &users.runner]));
+    assert_eq!(readers, BTreeSet::from([users.gateway.as_str(), &users.egress, &users.runner, &users.front]));
     let folders = file("systemd/tmpfiles.d/openclaw.conf");
-    for path in [&state, &config, &files, &show(&install.state.join(&FACTS.state.egress))] {
+    let own = [&FACTS.state.egress, &FACTS.state.front].map(|folder| show(&install.state.join(folder)));
+    for path in [&state, &config, &files].into_iter().chain(&own) {
         assert!(folders.lines().any(|line| line.split(' ').any(|word| word == path)), "{path} in {folders}");
     }
 }

@@ -1,6 +1,18 @@
 //! The firewall in network namespaces, with the real `nft`: what is refused is shown to work without the rules first.
 
-use openclaw_wire::facts::FACTS;
+use std::{
+    fs,
+    io::Write,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        net::{UnixListener, UnixStream},
+    },
+    time::{Duration, Instant},
+};
+
+use openclaw_confine::spawn::Start;
+use openclaw_tests::gateway::dist;
+use openclaw_wire::{facts::FACTS, frame, front::Opened};
 
 use crate::namespace::{Namespace, uid};
 
@@ -198,14 +210,87 @@ fn in_direct_mode_telegram_comes_in_and_nobody_else() {
     site.machine.firewall("[webhook]\nfrom = \"tunnel\"");
     assert!(!from(TELEGRAM, port), "with a tunnel nobody comes here");
     site.machine.firewall("[webhook]\nfrom = \"direct\"");
+    assert!(!from(TELEGRAM, port), "without a front there is nobody to come to");
+    site.machine.firewall(DIRECT);
     assert!(from(TELEGRAM, port), "Telegram");
     assert!(!from(PUBLIC, port) && !from(HOME, port), "anybody else");
     assert!(!from(PUBLIC, challenge), "no challenge is open");
-    let open = format!("{{ {challenge} timeout 60s }}");
-    site.machine.nft(&["add", "element", "inet", "openclaw", "challenge", &open]);
-    assert!(from(PUBLIC, challenge), "while one is open");
-    site.machine.nft(&["flush", "set", "inet", "openclaw", "challenge"]);
-    assert!(!from(PUBLIC, challenge), "and no longer");
+    let helper = Helper::new(&site.machine);
+    let front = uid("openclaw-front");
+    // Not for whoever could open the socket besides, and not for what it does not know.
+    for (user, asked) in [(0, HTTP), (front, "{\"challenge\":\"dns\"}"), (front, "{\"port\":22}")] {
+        let answer = helper.asked(user, asked, 60);
+        assert_eq!(answer, None, "user {user} asks {asked}");
+        assert!(!from(PUBLIC, challenge) && !from(PUBLIC, port), "user {user} asks {asked}");
+    }
+    assert_eq!(helper.asked(front, HTTP, 60), Some(Opened::For(60)));
+    assert!(from(PUBLIC, challenge) && !from(PUBLIC, port), "the challenge's port, and no other");
+    // Once more: the time begins anew, here a short one, and then the kernel closes it by itself.
+    assert_eq!(helper.asked(front, HTTP, 2), Some(Opened::For(2)));
+    assert!(!site.machine.nft(&["list", "set", "inet", "openclaw", "challenge"]).contains("timeout 1m"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while from(PUBLIC, challenge) {
+        assert!(Instant::now() < deadline, "it stays open");
+    }
+    assert_eq!(helper.asked(front, TLS, 60), Some(Opened::For(60)));
+    assert!(from(PUBLIC, port) && !from(PUBLIC, challenge), "the other way of answering");
+    site.machine.nft(&["delete", "table", "inet", "openclaw"]);
+    let Some(Opened::Not(why)) = helper.asked(front, HTTP, 60) else { panic!("there is no firewall") };
+    assert!(why.contains("openclaw-firewall.service"), "{why}");
+}
+
+const DIRECT: &str = "[webhook]\nlisten = \"unix:/run/openclaw/front/webhook.sock\"\nfrom = \"direct\"\n\
+                      peer = \"openclaw-front\"\npublic_url = \"https://bot.example.com\"\n";
+const HTTP: &str = "{\"challenge\":\"http\"}";
+const TLS: &str = "{\"challenge\":\"tls\"}";
+
+/// openclaw-host's socket, and systemd's part: a process for each connection, in the machine's network.
+struct Helper<'a> {
+    machine: &'a Namespace,
+    listener: UnixListener,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Helper<'a> {
+    fn new(machine: &'a Namespace) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        let path = folder.path().join("host.sock");
+        let listener = UnixListener::bind(&path).expect("bind");
+        let front = uid("openclaw-front");
+        chown(&path, Some(front), Some(front)).expect("chown");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
+        Self { machine, listener, folder }
+    }
+
+    /// What a user is answered; `None` when it is not listened to.
+    fn asked(&self, user: u32, question: &str, seconds: u64) -> Option<Opened> {
+        let path = self.folder.path().join("host.sock");
+        let question = question.to_owned();
+        let mut near = self.machine.within(user, move || {
+            let mut stream = UnixStream::connect(path).expect("it may open the socket");
+            let length = u32::try_from(question.len()).expect("short").to_be_bytes();
+            stream.write_all(&[&length, question.as_bytes()].concat()).expect("asked");
+            stream
+        });
+        let (connection, _) = self.listener.accept().expect("accept");
+        let program = dist().join("bin").join(&FACTS.programs.host).display().to_string();
+        let seconds = seconds.to_string();
+        // It dies with the thread that starts it.
+        self.machine.within(0, move || {
+            let _code = Start::new(program)
+                .arg("--nft")
+                .arg("/usr/sbin/nft")
+                .arg("--seconds")
+                .arg(seconds)
+                .fd("connection", connection.into())
+                .spawn()
+                .expect("it starts")
+                .wait()
+                .expect("it ends");
+        });
+        frame::read(&mut near).ok().flatten()
+    }
 }
 
 /// The gateway may send nothing, but who was let in is answered by it.

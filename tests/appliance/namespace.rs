@@ -20,7 +20,7 @@ use crate::tree::run;
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The users of a machine, with numbers that no other user here has.
-pub const USERS: [(&str, u32); 7] = [
+pub const USERS: [(&str, u32); 8] = [
     ("root", 0),
     ("_apt", 61_001),
     ("openclaw-gateway", 61_002),
@@ -28,6 +28,7 @@ pub const USERS: [(&str, u32); 7] = [
     ("openclaw-runner", 61_004),
     ("openclaw-tunnel", 61_005),
     ("systemd-resolve", 61_006),
+    ("openclaw-front", 61_007),
 ];
 
 /// The number of one of them.

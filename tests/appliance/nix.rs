@@ -71,7 +71,13 @@ fn facts_and_settings_are_those_of_everybody_else() {
     let names: BTreeSet<_> = users.keys().map(String::as_str).collect();
     let own = &openclaw_wire::facts::FACTS.users;
     assert!(
-        names.is_superset(&BTreeSet::from([own.gateway.as_str(), &own.egress, &own.runner, &own.tunnel])),
+        names.is_superset(&BTreeSet::from([
+            own.gateway.as_str(),
+            &own.egress,
+            &own.runner,
+            &own.tunnel,
+            &own.front
+        ])),
         "{names:?}"
     );
 

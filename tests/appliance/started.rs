@@ -79,6 +79,59 @@ fn it_boots_confined_and_stays_up() {
     files(&booted);
     audited(&booted, Outcome::Pass);
     watched(&booted);
+    direct(&booted);
+}
+
+/// Without the tunnel: front, its ports and its helper are there once the firewall was made for them, and not before.
+fn direct(booted: &Booted) {
+    let listens = || booted.run("ss -H -ltn 'sport = :443 or sport = :80' | wc -l").trim().to_owned();
+    let active = |unit: &str| booted.run(&format!("systemctl is-active {unit} || true")).trim().to_owned();
+    assert_eq!(listens(), "0", "with a tunnel");
+    let units = ["front.service", "front-https.socket", "front-challenge.socket", "host.socket"];
+    for unit in units.map(|unit| format!("openclaw-{unit}")) {
+        assert_eq!(active(&unit), "inactive", "{unit}");
+    }
+    booted.run(
+        "sed -i -e 's|tunnel/webhook.sock|front/webhook.sock|' -e 's/^from = .*/from = \"direct\"/' \
+             -e 's|^peer = .*|peer = \"openclaw-front\"\\npublic_url = \"https://bot.example.com\"|' /var/lib/openclaw/openclaw.toml
+         openclaw config check && systemctl stop openclaw-tunnel.service
+         systemctl reload openclaw-firewall.service && systemctl restart openclaw.target",
+    );
+    for unit in units.map(|unit| format!("openclaw-{unit}")) {
+        assert_eq!(active(&unit), "active", "{unit}: {}", booted.run("journalctl -b --no-pager | tail -30"));
+    }
+    assert_eq!(listens(), "2");
+    // Its network is empty, and what it is confined by is written where the operator sees it.
+    let pid = booted.run("systemctl show --value -p MainPID openclaw-front.service").trim().to_owned();
+    let links = booted.run(&format!("nsenter -t {pid} -n ip -o link | wc -l"));
+    assert_eq!(links.trim(), "1", "loopback, and nothing besides");
+    let standing = booted.run("cat /var/lib/openclaw/front/standing.json");
+    let standing: Value = serde_json::from_str(&standing).expect("JSON");
+    let layers = standing["confinement"]["layers"].as_array().expect("a report");
+    let lacking: Vec<_> = layers.iter().filter(|layer| layer["complete"] != true).collect();
+    assert!(layers.len() > 5 && lacking.is_empty(), "{lacking:?}");
+
+    // Its user has the firewall opened, for a while; another one has not.
+    let asks = |user: &str| {
+        booted.run(&format!(
+            "printf '\\0\\0\\0\\024{{\"challenge\":\"http\"}}' | setpriv --reuid {user} --regid {user} --clear-groups \
+             curl -s -m 10 --unix-socket /run/openclaw/host.sock telnet://host/ | tr -dc 'a-z0-9:'
+             nft list set inet openclaw challenge | grep -c 'elements' || true"
+        ))
+    };
+    let refused = asks("root");
+    assert_eq!(refused.trim(), "0", "root, which may open every file: {refused}");
+    let opened = asks("openclaw-front");
+    assert!(opened.contains("for:120") && opened.trim().ends_with('1'), "{opened}");
+
+    // There is no authority here: it says so, and what mends it.
+    let said = booted.run(
+        "for number in $(seq 100); do grep -q '\"mend\"' /var/lib/openclaw/front/standing.json && break; sleep 0.3; done
+         openclaw doctor || true",
+    );
+    assert!(said.contains("ERROR [certificate]"), "{said}");
+    let failed = booted.run("systemctl list-units --failed --plain --no-legend");
+    assert_eq!(failed, "", "{}", booted.run("journalctl -b --no-pager -u 'openclaw-*' | tail -40"));
 }
 
 /// Credentials, a sealed one too, are a copy from the unit's start: a restart renews them, and whoever asks egress without a

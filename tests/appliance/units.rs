@@ -37,6 +37,8 @@ fn little_is_left_to_an_attacker() {
         ("runner", 2.8),
         ("drill", 2.8),
         ("drill-report", 1.0),
+        ("front", 1.0),
+        ("host@1", 1.8),
         ("firewall", 1.8),
         ("vpn", 1.8),
         ("page@vpn", 1.0),
@@ -58,7 +60,7 @@ fn little_is_left_to_an_attacker() {
 #[ignore = "needs root: it changes into the image's tree"]
 fn nothing_is_started_for_ever() {
     let tree = Tree::new();
-    for unit in ["gateway", "egress", "runner", "tunnel", "tunnel-token"] {
+    for unit in ["gateway", "egress", "runner", "tunnel", "tunnel-token", "front"] {
         let text = tree.run(&format!(
             "cd /usr/lib/systemd/system; cat openclaw-.service.d/*.conf openclaw-{unit}.service"
         ));

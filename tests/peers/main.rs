@@ -6,10 +6,12 @@
 mod a_real_searxng_answers;
 mod a_real_whisper_hears;
 mod audits_are_sarif;
+mod certificates_are_had_by_acme;
 mod documents_of_other_programs_are_read;
 mod mcp_servers_keep_to_their_manifests;
 mod models_answer;
 mod ordinary_software_finds_its_way_out;
+mod pebble;
 mod prices_are_the_vendors;
 mod requests_fit_the_vendors_types;
 mod sdks_speak_through_egress;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -101,7 +101,7 @@ pub async fn exchange(port: u16, bytes: &[u8]) -> Answer {
 }
 
 /// Reads one answer whose body has a `Content-Length` or ends with the connection. Status 0: closed without an answer.
-pub async fn read(stream: &mut TcpStream) -> Answer {
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
     let mut bytes = Vec::new();
     let patience = Duration::from_secs(60);
     let whole = async {

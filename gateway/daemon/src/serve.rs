@@ -95,8 +95,10 @@ fn open(args: &Serve) -> anyhow::Result<Opened> {
     openclaw_log::start(&config.log, env!("CARGO_CRATE_NAME"));
 
     // Sockets.
-    let webhook =
-        inherited.take_fd("webhook").map(listener).transpose().context("use the socket \"webhook\"")?;
+    // Under systemd the tunnel and openclaw-front have a socket each, and one of them is served.
+    let front = inherited.take_fd("front");
+    let webhook = front.filter(|_| config.has_front()).or_else(|| inherited.take_fd("webhook"));
+    let webhook = webhook.map(listener).transpose().context("use the socket \"webhook\"")?;
     let webhook = webhook.map(|listener| anyhow::Ok((listener, source(&config.webhook)?))).transpose()?;
     let Some(admin) = inherited.take_fd("admin").map(UnixListener::from) else {
         bail!(
@@ -143,7 +145,9 @@ fn listener(fd: OwnedFd) -> std::io::Result<Listener> {
 fn source(webhook: &config::Webhook) -> anyhow::Result<Source> {
     let own = rustix::process::geteuid().as_raw();
     let peer = webhook.peer.as_deref().map(account::number_of).transpose().context("[webhook] peer")?;
-    let users = std::iter::once(own).chain(peer).collect();
+    // What openclaw-front says of a sender is believed, so it is nobody but openclaw-front.
+    let own = Some(own).filter(|_| webhook.from == config::From::Tunnel);
+    let users = own.into_iter().chain(peer).collect();
     Ok(Source { from: webhook.from, ranges: FACTS.telegram.ranges.clone(), users })
 }
 

@@ -33,6 +33,7 @@ mod refuse;
 mod operator;
 mod notify;
 mod way;
+mod acme;
 
 use std::{
     path::{Path, PathBuf},
@@ -52,6 +53,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    acme::Authority,
     dial::Outside,
     exchange::{Exchange, Watch},
     keys::{KeyFile, Keys},
@@ -110,6 +112,7 @@ fn start() -> anyhow::Result<()> {
     let (place, required) = (Place::new(&config), config.profile == config::Profile::Production);
     let (ledger_file, settings) = (state.join(&FACTS.state.ledger), config.clone());
     let endpoints = Endpoints::read(&config, &outside)?;
+    let authority = Authority::new(&config, &outside)?;
     let revoked = Arc::new(Revoked::open(&folder)?);
     let approved = way::Store::open(&state, &FACTS.state.approved, &bundled, revoked.clone())?;
     let exchange = Arc::new(Exchange::new(config, file, folder.clone(), keys, outside, revoked)?);
@@ -125,6 +128,8 @@ fn start() -> anyhow::Result<()> {
         );
     };
     let (runner, operator) = (entry("runner")?, entry("operator")?);
+    // It is there under systemd whether or not there is an openclaw-front.
+    let front = entry("front")?.zip(authority);
     drop(inherited);
 
     // Store.
@@ -157,7 +162,7 @@ fn start() -> anyhow::Result<()> {
     // One thread: it moves bytes and waits, and a second one would cost memory and wake-ups.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS).build()?;
-    runtime.block_on(serve(egress, watch, gateway, runner, operator, notify))?;
+    runtime.block_on(serve(egress, watch, gateway, runner, front, operator, notify))?;
     // What is still under way is dropped here and counts with its most.
     runtime.shutdown_background();
     ledger.end();
@@ -169,6 +174,7 @@ async fn serve(
     watch: Watch,
     gateway: Entry,
     runner: Option<Entry>,
+    front: Option<(Entry, Authority)>,
     operator: Option<Entry>,
     notify: Notify,
 ) -> anyhow::Result<()> {
@@ -188,6 +194,15 @@ async fn serve(
         let allowed = serve::owner(&entry).context("look at the runner's door")?;
         let door = Served::new("runner", entry, allowed).context("serve the runner's door")?;
         tasks.spawn(egress.ways.clone().serve(door, tasks.clone(), stop.clone()));
+    }
+    if let Some((entry, authority)) = front {
+        let allowed = serve::owner(&entry).context("look at front's door")?;
+        let door = Served::new("front", entry, allowed).context("serve front's door")?;
+        let (outside, authority) = (egress.exchange.outside.clone(), Arc::new(authority));
+        tasks.spawn(door.run(tasks.clone(), stop.clone(), move |request| {
+            let (outside, authority) = (outside.clone(), authority.clone());
+            async move { authority.answer(&outside, request).await }
+        }));
     }
     if let Some(entry) = operator {
         let door = Served::new("operator", entry, Box::new(operator::allowed))

@@ -3,6 +3,7 @@
 
 mod admin;
 mod check;
+mod direct;
 mod endpoint;
 mod files;
 mod mistake;
@@ -19,6 +20,7 @@ use url::Url;
 
 pub use self::{
     admin::{Admin, Page},
+    direct::{Challenge, Direct},
     endpoint::Endpoint,
     files::Files,
     skills::{Runtime, Skills},
@@ -94,6 +96,8 @@ pub struct Config {
     pub telegram: Telegram,
     /// Where updates are delivered to.
     pub webhook: Webhook,
+    /// The certificate, without a tunnel.
+    pub direct: Direct,
     /// The operator's status page.
     pub admin: Admin,
     /// Who may talk to the assistant.

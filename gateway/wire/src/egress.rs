@@ -14,6 +14,9 @@
 //! Runner's door: one [`crate::frame`] with [`Redeem`], answered with [`Redeemed`] and, when that is `Open`, one end of a
 //! fresh pair ([`crate::pass`], [`crate::way`]).
 //!
+//! Front's door: `GET`, `HEAD` or `POST /r/acme/<path…>`: forwarded to the host of the ACME directory that the configuration
+//! names, with no key added; the answer comes back.
+//!
 //! Operator's socket (a path below the state folder, mode 0600):
 //! - `GET /keys`: [`KeyList`]. `POST /keys/<NAME>/{add,rotate}[/force]` with the key itself as the body,
 //!   `POST /keys/<NAME>/retire`: [`Changed`]. `POST /keys/<NAME>/test`: [`Tried`] in a list.
@@ -36,6 +39,9 @@ use crate::{
     skill::HostGrant,
     spend::CapState,
 };
+
+/// What stands before the path of each request to whoever signs certificates.
+pub const ACME: &str = "/r/acme";
 
 /// Header on an answer that is egress's own and not the far end's; its value is the [`RefusalKind`].
 pub const REFUSED: &str = "x-openclaw-refused";

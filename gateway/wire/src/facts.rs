@@ -84,6 +84,10 @@ pub struct Programs {
     pub egress: String,
     /// The skill runner.
     pub runner: String,
+    /// TLS and certificates, without a tunnel.
+    pub front: String,
+    /// The one act that needs root while it runs.
+    pub host: String,
     /// The jail that becomes a skill.
     pub jail: String,
     /// The client that talks to an MCP server, in its jail.
@@ -126,6 +130,8 @@ pub struct State {
     pub vpn: PathBuf,
     /// What the operator vouches for.
     pub attested: PathBuf,
+    /// The folder of openclaw-front.
+    pub front: PathBuf,
     /// The drill's folder, in the appliance.
     pub drill: PathBuf,
 }
@@ -138,6 +144,8 @@ pub struct Unix {
     pub egress_for_gateway: PathBuf,
     /// runner → egress.
     pub egress_for_runner: PathBuf,
+    /// front → egress.
+    pub egress_for_front: PathBuf,
     /// gateway → runner.
     pub runner_for_gateway: PathBuf,
     /// Whoever makes the page's listening sockets → gateway.
@@ -146,6 +154,10 @@ pub struct Unix {
     pub drill_for_gateway: PathBuf,
     /// tunnel → gateway.
     pub webhook_for_tunnel: PathBuf,
+    /// front → gateway.
+    pub webhook_for_front: PathBuf,
+    /// front → host.
+    pub host_for_front: PathBuf,
 }
 
 /// Where the appliance has what.
@@ -174,6 +186,8 @@ pub struct Users {
     pub runner: String,
     /// Of the tunnel.
     pub tunnel: String,
+    /// Of openclaw-front.
+    pub front: String,
     /// The group that may read the configuration.
     pub readers: String,
 }
@@ -232,6 +246,12 @@ pub struct Direct {
     pub port: u16,
     /// Where an ACME challenge is answered, TCP.
     pub challenge: u16,
+    /// Seconds for which it is open.
+    pub open: u64,
+    /// Who signs the certificate by default.
+    pub directory: Url,
+    /// The file that says that the firewall was made for this mode.
+    pub flag: PathBuf,
 }
 
 /// What the firewall knows besides.

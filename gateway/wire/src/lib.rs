@@ -10,6 +10,7 @@ pub mod door;
 pub mod pass;
 pub mod way;
 pub mod frame;
+pub mod front;
 pub mod file;
 pub mod admin;
 pub mod egress;

@@ -1,4 +1,4 @@
-//! The three programs under users of their own, as systemd starts them: doors with owners and modes in `/run/openclaw`, state,
+//! The programs under users of their own, as systemd starts them: doors with owners and modes in `/run/openclaw`, state,
 //! configuration and granted folders as `systemd/tmpfiles.d` makes them. Needs root, which plays systemd and the operator.
 
 use std::{
@@ -34,6 +34,7 @@ const UNIT: &str = "umask 077 && mount -t tmpfs none /run && mkdir /run/openclaw
 pub struct Apart {
     setup: Setup,
     programs: Vec<(Role, Child)>,
+    front: Option<Child>,
     /// systemd's, which few words go to. A program that has one knows that its doors are paths.
     _notify: UnixDatagram,
 }
@@ -48,6 +49,9 @@ impl Role {
         }
     }
 }
+
+/// The user of openclaw-front, which is there in direct mode only.
+pub const FRONT: u32 = GROUP + 4;
 
 impl Apart {
     /// Starts all three and waits until they serve.
@@ -73,7 +77,7 @@ impl Apart {
         let (skills, more) = (dist().join("skills"), dist().join("test-skills"));
         let notify = UnixDatagram::bind(run.join(NOTIFY)).expect("a socket");
         own(&run.join(NOTIFY), 0, 0, 0o777);
-        let mut apart = Self { setup, programs: Vec::new(), _notify: notify };
+        let mut apart = Self { setup, programs: Vec::new(), front: None, _notify: notify };
         apart.spawn(
             Role::Egress,
             &run,
@@ -88,6 +92,7 @@ impl Apart {
             [
                 ("gateway", door(&FACTS.unix.egress_for_gateway, Role::Gateway)),
                 ("runner", door(&FACTS.unix.egress_for_runner, Role::Runner)),
+                ("front", socket_of(&run.join("egress-front.sock"), FRONT, FRONT, 0o600)),
                 ("operator", socket(&state.join(&FACTS.state.operator_socket), Role::Egress)),
             ],
         );
@@ -100,12 +105,18 @@ impl Apart {
             &[runner.as_slice(), &shelves].concat(),
             [("gateway", door(&FACTS.unix.runner_for_gateway, Role::Gateway))],
         );
+        let webhook = run.join("front/webhook.sock");
+        fs::create_dir(run.join("front")).expect("a folder");
+        own(&run.join("front"), Role::Gateway.user(), FRONT, 0o750);
         let gateway = ["serve".into(), "--state".into(), state.clone()];
         apart.spawn(
             Role::Gateway,
             &run,
             &[gateway.as_slice(), &shelves].concat(),
-            [("admin", socket(&state.join(&FACTS.state.admin_socket), Role::Gateway))],
+            [
+                ("admin", socket(&state.join(&FACTS.state.admin_socket), Role::Gateway)),
+                ("front", socket_of(&webhook, Role::Gateway.user(), FRONT, 0o660)),
+            ],
         );
         apart.ready().await;
         apart
@@ -118,6 +129,36 @@ impl Apart {
         arguments: &[PathBuf],
         sockets: [(&str, OwnedFd); N],
     ) {
+        let child = self.unit(role.user(), &role.program(), run, arguments, sockets);
+        self.programs.push((role, child));
+    }
+
+    /// Starts openclaw-front with these listening sockets, and does not wait for its certificate.
+    pub fn front(&mut self, https: OwnedFd, challenge: OwnedFd) {
+        let state = self.setup.state().to_owned();
+        let folder = state.join(&FACTS.state.front);
+        let _there = fs::create_dir(&folder);
+        own(&folder, FRONT, FRONT, 0o700);
+        let run = self.setup.home().with_file_name("run");
+        let config = state.join(&FACTS.state.config);
+        let arguments = ["--config".into(), config, "--state".into(), state];
+        let sockets = [("https", https), ("challenge", challenge)];
+        self.front = Some(self.unit(FRONT, &FACTS.programs.front, &run, &arguments, sockets));
+    }
+
+    /// Where openclaw-front connects to the gateway.
+    pub fn webhook(&self) -> PathBuf {
+        self.setup.home().with_file_name("run").join("front/webhook.sock")
+    }
+
+    fn unit<const N: usize>(
+        &self,
+        user: u32,
+        program: &str,
+        run: &Path,
+        arguments: &[PathBuf],
+        sockets: [(&str, OwnedFd); N],
+    ) -> Child {
         let log =
             fs::OpenOptions::new().append(true).create(true).open(self.setup.log_path()).expect("the log");
         let mut start = Start::new("/usr/bin/unshare")
@@ -129,12 +170,12 @@ impl Apart {
             .arg("-c")
             .arg(UNIT)
             .arg(run)
-            .arg(role.user().to_string())
+            .arg(user.to_string())
             .arg(GROUP.to_string())
-            .arg(dist().join("bin").join(role.program()));
+            .arg(dist().join("bin").join(program));
         start = arguments.iter().fold(start, |start, argument| start.arg(argument));
         start = sockets.into_iter().fold(start, |start, (name, fd)| start.fd(name, fd));
-        self.programs.push((role, start.spawn().expect("unshare starts")));
+        start.spawn().expect("unshare starts")
     }
 
     async fn ready(&mut self) {
@@ -178,7 +219,7 @@ impl Apart {
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        for (_, child) in &mut self.programs {
+        for child in self.programs.iter_mut().map(|(_, child)| child).chain(&mut self.front) {
             // It may be gone already.
             let _gone = child.signal(Signal::KILL);
             let _gone = child.wait();
@@ -208,7 +249,11 @@ fn grant(path: &Path) {
 
 /// A door that its owner alone may open.
 fn socket(path: &Path, owner: Role) -> OwnedFd {
+    socket_of(path, owner.user(), owner.user(), 0o600)
+}
+
+fn socket_of(path: &Path, user: u32, group: u32, mode: u32) -> OwnedFd {
     let listener = UnixListener::bind(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    own(path, owner.user(), owner.user(), 0o600);
+    own(path, user, group, mode);
     listener.into()
 }

@@ -37,8 +37,16 @@ fn assemble() -> PathBuf {
     } else {
         build(root);
         let programs = &FACTS.programs;
-        for program in [&programs.gateway, &programs.egress, &programs.runner, &programs.jail, &programs.mcp]
-        {
+        let programs = [
+            &programs.gateway,
+            &programs.egress,
+            &programs.runner,
+            &programs.front,
+            &programs.host,
+            &programs.jail,
+            &programs.mcp,
+        ];
+        for program in programs {
             place(&built.join(program), &to.join("bin").join(program));
         }
         assemble_skills(&root.join("gateway/skills"), &built, &to.join("skills"));

@@ -27,7 +27,7 @@ use tokio::{
     time::Instant,
 };
 
-pub use apart::Apart;
+pub use apart::{Apart, FRONT};
 pub use dist::{built, dist};
 pub use process::{Process, contains, descendants_of, listening, speaking};
 pub use setup::{Setup, TOKEN, free_port};

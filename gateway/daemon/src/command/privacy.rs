@@ -50,6 +50,7 @@ fn far_ends(status: &Status, approved: &Approved, config: &Config) -> Vec<FarEnd
     exits.dedup();
     ends.extend(exits.into_iter().map(exit));
     ends.extend(skills(approved, config));
+    ends.extend(config.domain().map(|domain| authority(config, domain)));
     if ends.is_empty() {
         return ends;
     }
@@ -129,6 +130,23 @@ fn skill(name: &str, grant: &HostGrant) -> FarEnd {
             "the conversation, but for the arguments of the call".into(),
             "the keys of other far ends".into(),
         ],
+    }
+}
+
+/// Whoever signs the certificate of openclaw-front.
+fn authority(config: &Config, domain: &str) -> FarEnd {
+    let mut sees = vec![
+        address(None),
+        format!("the name {domain}, which it makes public with each certificate (certificate transparency)"),
+    ];
+    sees.extend(config.direct.contact.as_ref().map(|contact| format!("how to write to you: {contact}")));
+    FarEnd {
+        who: format!(
+            "whoever signs certificates: {}",
+            config.direct.directory.host_str().unwrap_or_default()
+        ),
+        sees,
+        never: vec!["what is delivered, and by whom".into(), "the certificate's key".into()],
     }
 }
 
@@ -226,6 +244,15 @@ mod tests {
         for absent in ["rehearsal", "bundled.example", "revoked.example", "off.example"] {
             assert!(!text.contains(absent), "{absent} in\n{text}");
         }
+        assert!(!text.contains("whoever signs"), "there is a tunnel: {text}");
+        let direct = "[webhook]\nlisten = \"unix:/w\"\nfrom = \"direct\"\npeer = \"0\"\npublic_url = \"https://bot.example.com\"";
+        let direct = Config::parse(direct, "t".as_ref()).expect("good");
+        let text = super::describe(&super::far_ends(&status, &approved, &direct));
+        assert!(
+            text.contains("acme-v02.api.letsencrypt.org\n  sees")
+                && text.contains("the name bot.example.com"),
+            "{text}"
+        );
         let nobody = Status { models: vec![], bots: vec![], ..status };
         let ends = super::far_ends(&nobody, &Approved::default(), &Config::default());
         assert!(super::describe(&ends).contains("Nothing leaves"));

@@ -4,6 +4,7 @@
 
 mod digest;
 mod source;
+mod front;
 mod throttle;
 mod half_open;
 mod scrub;

@@ -1,6 +1,6 @@
-//! Where a request comes from. Only the tunnel's own connection may speak for somebody else, by one header; every
-//! other forwarding header is ignored, whoever sends it (incidents 19, 39). On a unix socket the tunnel is known by its
-//! user, which the kernel tells.
+//! Where a request comes from. Only the tunnel's own connection may speak for somebody else, by one header, or
+//! openclaw-front's, by what stands before its first byte; every other forwarding header is ignored, whoever sends it
+//! (incidents 19, 39). On a unix socket each is known by its user, which the kernel tells.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ pub struct Source {
     pub from: From,
     /// Telegram's published ranges.
     pub ranges: Vec<IpNet>,
-    /// Users whose processes may connect to a unix socket: our own, and the tunnel's.
+    /// Users whose processes may connect to a unix socket: our own, and the tunnel's; or openclaw-front's alone.
     pub users: Vec<u32>,
 }
 
@@ -29,6 +29,8 @@ pub enum Peer {
     Tcp(IpAddr),
     /// A process of this user that may open our socket file (`SO_PEERCRED`, taken when it connected).
     Unix(u32),
+    /// The address that openclaw-front says, which is of a known user.
+    Front(IpAddr),
 }
 
 impl Source {
@@ -36,9 +38,9 @@ impl Source {
     pub fn check(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let address = match (self.from, peer) {
             (_, Peer::Unix(user)) if !self.knows(user) => return None,
-            (From::Direct, Peer::Tcp(address)) => address,
-            // Nobody but openclaw-front has a direct unix socket, and it will say the address in its own way.
-            (From::Direct, Peer::Unix(_)) => return None,
+            (From::Direct, Peer::Tcp(address) | Peer::Front(address)) => address,
+            // Whoever said no address before the first byte has none.
+            (From::Direct, Peer::Unix(_)) | (From::Tunnel, Peer::Front(_)) => return None,
             (From::Tunnel, Peer::Tcp(address)) if !address.is_loopback() => return None,
             (From::Tunnel, _) => {
                 let mut values = headers.get_all(CONNECTING_IP).iter();
@@ -48,6 +50,11 @@ impl Source {
         };
         let address = address.to_canonical();
         self.ranges.iter().any(|range| range.contains(&address)).then_some(address)
+    }
+
+    /// Whether this is openclaw-front, which says first where a connection comes from.
+    pub fn has_front(&self, peer: Peer) -> bool {
+        self.from == From::Direct && matches!(peer, Peer::Unix(user) if self.knows(user))
     }
 
     /// Whether processes of this user may connect to our socket file.
@@ -84,6 +91,13 @@ mod tests {
             assert!(!check(From::Direct, peer, &[("cf-connecting-ip", "91.108.7.255")]), "{user}");
         }
         assert!(check(From::Direct, Peer::Tcp([91, 108, 4, 1].into()), &[]));
+        assert!(check(From::Direct, Peer::Front([91, 108, 4, 1].into()), &[]));
+        let header = [("cf-connecting-ip", "149.154.160.1")];
+        assert!(
+            !check(From::Direct, Peer::Front([192, 0, 2, 1].into()), &header),
+            "headers say nothing here"
+        );
+        assert!(!check(From::Tunnel, Peer::Front([91, 108, 4, 1].into()), &header), "there is no front");
         for (name, value) in [
             ("cf-connecting-ip", "91.108.8.0"),
             ("cf-connecting-ip", "149.154.176.0"),

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request, Response, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER},
+    header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, STRICT_TRANSPORT_SECURITY},
 };
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::{body::Incoming as Body, server::conn::http1, service::service_fn};
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    Inbox, Incoming, Secrets, Source, Verified,
+    Inbox, Incoming, Secrets, Source, Verified, front,
     half_open::{HalfOpen, Place},
     scrub::{Scrubbed, Shown},
     source::Peer,
@@ -204,8 +204,8 @@ pub async fn serve(
 }
 
 async fn connection(
-    stream: Stream,
-    peer: Peer,
+    mut stream: Stream,
+    mut peer: Peer,
     place: Place,
     gate: Arc<Gate>,
     inbox: Arc<impl Inbox>,
@@ -219,13 +219,22 @@ async fn connection(
             "refused a connection to the webhook's socket; if this is the tunnel's user, name it as `peer` in [webhook]"
         );
     }
+    if gate.source.has_front(peer) {
+        peer = match tokio::time::timeout(gate.read_timeout, front::sender(&mut stream)).await {
+            Ok(Ok(address)) => Peer::Front(address),
+            Ok(Err(error)) => {
+                return warn!(%error, "openclaw-front did not say where a connection comes from");
+            }
+            Err(_) => return,
+        };
+    }
     let shown = Arc::new(Shown::default());
     let stream = Scrubbed::new(stream, Arc::clone(&shown));
     let service = service_fn(|request| {
         let (gate, inbox, place, shown) = (&gate, &inbox, &place, &shown);
         async move {
             let outcome = gate.handle(peer, place, shown, inbox.as_ref(), request).await;
-            Ok::<_, Infallible>(answer(outcome))
+            Ok::<_, Infallible>(answer(outcome, peer))
         }
     });
     let mut connection = std::pin::pin!(
@@ -250,8 +259,12 @@ async fn connection(
     }
 }
 
-fn answer(outcome: Result<(), Refusal>) -> Response<Empty<Bytes>> {
+fn answer(outcome: Result<(), Refusal>, peer: Peer) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
+    if matches!(peer, Peer::Front(_)) {
+        // Inside TLS, of which the tunnel's edge says so by itself.
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, front::HSTS);
+    }
     if let Err(refusal) = outcome {
         debug!(?refusal, "refused");
         *response.status_mut() = refusal.status();

@@ -116,6 +116,7 @@ impl Config {
         if let Some(url) = &self.webhook.public_url {
             web_url("webhook: public_url", url, false)?;
         }
+        super::direct::coherent(self)?;
         if let Some(name) = self.admin.wrong_name() {
             return err(
                 format!("[admin] {name:?} in `names` is not a name of this machine"),
@@ -155,7 +156,7 @@ fn duplicate<'a>(names: &mut [&'a str]) -> Option<&'a str> {
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
-fn web_url(what: &str, url: &Url, private: bool) -> Result<(), (String, String)> {
+pub(super) fn web_url(what: &str, url: &Url, private: bool) -> Result<(), (String, String)> {
     let good = url.scheme() == "https" || (url.scheme() == "http" && private);
     if !good || url.host().is_none() {
         return Err((

@@ -18,7 +18,8 @@ pub struct Webhook {
     pub listen: Listen,
     /// Who connects to it.
     pub from: From,
-    /// With a unix socket: the user of the tunnel's process, by name or number, besides our own.
+    /// With a unix socket: the user of the tunnel's process, by name or number, besides our own; or openclaw-front's,
+    /// and nobody besides.
     pub peer: Option<String>,
     /// The public address, `https://host`; `/telegram/<bot>` is added.
     pub public_url: Option<Url>,
@@ -74,7 +75,7 @@ impl std::convert::From<Listen> for String {
 pub enum From {
     /// cloudflared: the source address is in `CF-Connecting-IP`.
     Tunnel,
-    /// The connection's own address is the source (openclaw-front, or a test).
+    /// openclaw-front, which says the address of the connection's other end; over TCP that is the connection's own.
     Direct,
 }
 

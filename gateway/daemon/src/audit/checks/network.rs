@@ -7,7 +7,7 @@ use openclaw_wire::{
         Place,
         Severity::{Critical, High, Low, Medium},
     },
-    config::Updates,
+    config::{Config, Updates},
     facts::FACTS,
 };
 
@@ -48,7 +48,7 @@ pub const CHECKS: [Check; 12] = [
         "firewall-output",
         "network",
         High,
-        "Gateway and runner reach nothing, whatever they try",
+        "Gateway, runner and front reach nothing, whatever they try",
         output,
     ),
     Check::new("firewall-ours", "network", High, "The firewall is ours, whole and in force", table),
@@ -112,10 +112,14 @@ fn ours(world: &World) -> Seen<Verdict> {
 fn others(world: &World) -> Seen<Verdict> {
     let all = world.see(&world.listeners)?;
     let users = users(world).unwrap_or_default();
+    let front = world.place == Place::Appliance && world.config().is_ok_and(Config::has_front);
     let expected = |one: &&Listener| {
         let port = one.address.port();
         // Bound to its interface, systemd's socket of the page looks as if it listened for everybody.
-        port == FACTS.ssh.port || (world.place == Place::Appliance && port == FACTS.admin.port)
+        port == FACTS.ssh.port
+            || (world.place == Place::Appliance && port == FACTS.admin.port)
+            // systemd's as well, for openclaw-front.
+            || (front && [FACTS.direct.port, FACTS.direct.challenge].contains(&port))
     };
     let wrong: Vec<_> = all
         .iter()
@@ -124,7 +128,7 @@ fn others(world: &World) -> Seen<Verdict> {
         .collect();
     none(
         &words(&wrong, world),
-        format!("{} sockets listen, SSH aside on loopback or the VPN", all.len()),
+        format!("{} sockets listen, SSH and openclaw-front aside on loopback or the VPN", all.len()),
         "stop what you don't need, or give OpenClaw a machine of its own",
     )
 }
@@ -220,8 +224,8 @@ fn output(world: &World) -> Seen<Verdict> {
         chain.drops && chain.rules.iter().any(|rule| rule.by_user && rule.to.as_deref() == Some("nothing"))
     };
     match rules.hooked("output").any(good) {
-        true => pass("policy drop, and what gateway and runner send is refused by their users"),
-        false => start("nothing refuses what gateway and runner send", world),
+        true => pass("policy drop, and what gateway, runner and front send is refused by their users"),
+        false => start("nothing refuses what gateway, runner and front send", world),
     }
 }
 

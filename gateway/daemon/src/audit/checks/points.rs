@@ -263,7 +263,7 @@ fn sources(world: &World) -> Seen<Verdict> {
 fn words(from: From) -> &'static str {
     match from {
         From::Tunnel => "by CF-Connecting-IP",
-        From::Direct => "by the connection's own address",
+        From::Direct => "by the connection's own address, which openclaw-front says",
     }
 }
 

@@ -14,11 +14,12 @@ use crate::audit::{
 };
 
 /// Units that must be hardened, and the user that each runs as.
-pub const SERVICES: [&str; 4] = [
+pub const SERVICES: [&str; 5] = [
     "openclaw-gateway.service",
     "openclaw-egress.service",
     "openclaw-runner.service",
     "openclaw-tunnel.service",
+    "openclaw-front.service",
 ];
 
 /// Units that are looked at besides.
@@ -58,7 +59,7 @@ pub const CHECKS: [Check; 9] = [
     Check::new("units-users", "units", High, "Each unit has a user of its own, which is not root", users),
     Check::new("units-hardened", "units", High, "Each unit gives up what all of them give up", hardened),
     Check::new("units-capabilities", "units", High, "No unit can have a capability", capabilities),
-    Check::new("units-network", "units", High, "Gateway and runner have no network", network),
+    Check::new("units-network", "units", High, "Gateway, runner and front have no network", network),
     Check::new("units-bounded", "units", Medium, "Each unit's memory and processes are bounded", bounded),
     Check::new("units-unchanged", "units", Medium, "No drop-in of yours changes our units", unchanged),
     Check::new("units-up", "units", Medium, "No unit of ours has failed", up),
@@ -165,13 +166,14 @@ fn capabilities(world: &World) -> Seen<Verdict> {
 }
 
 fn network(world: &World) -> Seen<Verdict> {
-    let units = installed(world, &["openclaw-gateway.service", "openclaw-runner.service"])?;
+    let units =
+        installed(world, &["openclaw-gateway.service", "openclaw-runner.service", "openclaw-front.service"])?;
     let wrong: Vec<_> = units
         .iter()
         .filter(|(_, unit)| of(unit, "PrivateNetwork") != "yes")
         .map(|(name, unit)| format!("{}: PrivateNetwork={}", short(name), of(unit, "PrivateNetwork")))
         .collect();
-    none(&wrong, "PrivateNetwork=yes for both", "systemctl revert NAME")
+    none(&wrong, format!("PrivateNetwork=yes for {} units", units.len()), "systemctl revert NAME")
 }
 
 fn bounded(world: &World) -> Seen<Verdict> {
@@ -249,7 +251,7 @@ fn timer(world: &World) -> Seen<Verdict> {
 }
 
 /// The users of our units.
-pub fn names() -> [&'static str; 4] {
+pub fn names() -> [&'static str; 5] {
     let users = &FACTS.users;
-    [users.gateway.as_str(), users.egress.as_str(), users.runner.as_str(), users.tunnel.as_str()]
+    [&users.gateway, &users.egress, &users.runner, &users.tunnel, &users.front].map(String::as_str)
 }

@@ -8,6 +8,7 @@ use openclaw_wire::config::{Config, Profile};
 use serde::Serialize;
 
 mod folder;
+mod front;
 mod kernel;
 pub mod service;
 
@@ -71,6 +72,7 @@ pub fn standing(place: &Place) -> (Config, Vec<Finding>) {
     findings.extend(folder::look(place));
     findings.extend(programs());
     findings.extend(kernel::look());
+    findings.extend(front::look(place, &config));
     (config, findings)
 }
 
@@ -86,7 +88,7 @@ fn describe(findings: &[Finding]) -> String {
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    text += "Looked at: configuration, state folder, keys, programs, kernel, models, bots, skills, disk. ";
+    text += "Looked at: configuration, state folder, keys, programs, kernel, certificate, models, bots, skills, disk. ";
     text += &match (errors, warnings) {
         (0, 0) => "Nothing is wrong.\n".to_owned(),
         _ => format!("Errors: {errors}, warnings: {warnings}.\n"),

@@ -38,6 +38,9 @@ pub fn of(config: &Config) -> BTreeSet<Endpoint> {
     // A proxy may be anywhere: on this machine, at home, or at somebody's.
     let proxies = config.model.iter().filter_map(|model| model.via.as_ref()).chain(&telegram.via);
     proxies.for_each(|via| add(via, true));
+    if config.has_front() {
+        add(&config.direct.directory, config.direct.private);
+    }
     config.skills.private.values().for_each(|endpoint| add(&endpoint.url, true));
     all
 }

@@ -13,10 +13,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Subcommand;
-use openclaw_wire::{
-    config::{Config, From},
-    facts::FACTS,
-};
+use openclaw_wire::{config::Config, facts::FACTS};
 
 use super::{place::Place, run::account};
 
@@ -28,12 +25,15 @@ pub enum FirewallVerb {
         /// Write them to this file instead
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Make this file if they are for direct mode, remove it if they are not: what listens in public waits for it
+        #[arg(long, value_name = "FILE")]
+        flag: Option<PathBuf>,
     },
 }
 
 /// Carries it out.
 pub fn firewall(verb: &FirewallVerb, place: &Place) -> anyhow::Result<()> {
-    let FirewallVerb::Print { out } = verb;
+    let FirewallVerb::Print { out, flag } = verb;
     // A machine whose configuration is broken stays closed, and reachable for whoever mends it: without it no endpoint of
     // the operator's opens, and nothing else changes.
     let config = Config::read(&place.config).unwrap_or_else(|error| {
@@ -45,9 +45,19 @@ pub fn firewall(verb: &FirewallVerb, place: &Place) -> anyhow::Result<()> {
         &rules::Machine {
             user: &|name| account::number_of(name).ok(),
             endpoints: endpoints::of(&config),
-            direct: config.webhook.from == From::Direct,
+            direct: config.has_front(),
         },
     )?;
+    if let Some(path) = flag {
+        let done = match config.has_front() {
+            true => write(path, ""),
+            false => std::fs::remove_file(path).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+        };
+        done.with_context(|| format!("say at {} which mode it is", path.display()))?;
+    }
     match out {
         Some(path) => write(path, &text).with_context(|| format!("write the rules to {}", path.display())),
         None => {

@@ -36,7 +36,7 @@ pub fn of(facts: &Facts, machine: &Machine<'_>) -> Result<String, Fault> {
     };
     let users = &facts.users;
     let (gateway, egress) = (own(&users.gateway)?, own(&users.egress)?);
-    let (runner, tunnel) = (own(&users.runner)?, own(&users.tunnel)?);
+    let (runner, tunnel, front) = (own(&users.runner)?, own(&users.tunnel)?, own(&users.front)?);
     let mut text = String::new();
     text.push_str(
         "# Made by `openclaw firewall print`. The first line is for a kernel that has no such table yet.\n",
@@ -47,7 +47,7 @@ pub fn of(facts: &Facts, machine: &Machine<'_>) -> Result<String, Fault> {
     text.push_str(
         "\n  chain forward {\n    # Nobody's router.\n    type filter hook forward priority filter; policy drop;\n  }\n",
     );
-    output(&mut text, facts, machine, [gateway, egress, runner, tunnel]);
+    output(&mut text, facts, machine, [gateway, egress, runner, tunnel, front]);
     text.push_str("\n  # No key, no network: whatever these users send is refused.\n");
     text.push_str("  chain nothing {\n    counter reject with icmpx admin-prohibited\n  }\n");
     egress_chain(&mut text, facts, machine);
@@ -118,8 +118,8 @@ fn input(text: &mut String, facts: &Facts, machine: &Machine<'_>) {
     text.push_str("    counter\n  }\n");
 }
 
-fn output(text: &mut String, facts: &Facts, machine: &Machine<'_>, users: [u32; 4]) {
-    let [gateway, egress, runner, tunnel] = users;
+fn output(text: &mut String, facts: &Facts, machine: &Machine<'_>, users: [u32; 5]) {
+    let [gateway, egress, runner, tunnel, front] = users;
     text.push_str(
         "
   chain output {
@@ -128,7 +128,7 @@ fn output(text: &mut String, facts: &Facts, machine: &Machine<'_>, users: [u32; 
     ct state established,related accept
 ",
     );
-    let _ = writeln!(text, "    meta skuid {{ {gateway}, {runner} }} goto nothing");
+    let _ = writeln!(text, "    meta skuid {{ {gateway}, {runner}, {front} }} goto nothing");
     let _ = writeln!(text, "    meta skuid {egress} goto egress");
     let _ = writeln!(text, "    meta skuid {tunnel} goto tunnel");
     text.push_str("    # From here on it is nobody of ours.\n    oif \"lo\" accept\n");

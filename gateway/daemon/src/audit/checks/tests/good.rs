@@ -265,7 +265,8 @@ fn setting(name: &str) -> &'static str {
 }
 
 fn units() -> std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> {
-    let users = ["openclaw-gateway", "openclaw-egress", "openclaw-runner", "openclaw-tunnel"];
+    let users =
+        ["openclaw-gateway", "openclaw-egress", "openclaw-runner", "openclaw-tunnel", "openclaw-front"];
     let pairs = |user: &str, network: &str| {
         [
             ("LoadState", "loaded"),
@@ -297,7 +298,7 @@ fn units() -> std::collections::BTreeMap<String, std::collections::BTreeMap<Stri
         .into()
     };
     let services = SERVICES.iter().zip(users).map(|(name, user)| {
-        let network = if user.ends_with("gateway") || user.ends_with("runner") { "yes" } else { "no" };
+        let network = if user.ends_with("egress") || user.ends_with("tunnel") { "no" } else { "yes" };
         ((*name).to_owned(), pairs(user, network))
     });
     services.chain(OTHERS.iter().map(|name| ((*name).to_owned(), pairs("", "no")))).collect()

@@ -128,7 +128,7 @@ fn table() -> Vec<(&'static str, Spoil, Outcome, &'static str)> {
         (
             "webhook-sources",
             |w| {
-                config(w, "peer = \"openclaw-tunnel\"", "from = \"direct\"");
+                config(w, "peer = \"openclaw-tunnel\"", "from = \"direct\"\npeer = \"openclaw-front\"");
                 w.firewall = Ok(with(&open(443)));
             },
             Fail,
@@ -412,7 +412,7 @@ fn table() -> Vec<(&'static str, Spoil, Outcome, &'static str)> {
             "firewall-output",
             |w| w.firewall.as_mut().expect("seen").chains.retain(|chain| chain.name != "output"),
             Fail,
-            "gateway and runner",
+            "gateway, runner and front",
         ),
         ("firewall-ours", |w| w.firewall.as_mut().expect("seen").chains[1].drops = false, Fail, "forward"),
         ("firewall-admin", |w| w.firewall = Ok(with(&open(22))), Fail, "port 22"),

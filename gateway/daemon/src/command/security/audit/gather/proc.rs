@@ -80,6 +80,7 @@ fn role(words: &[String]) -> Option<&'static str> {
         name if name == programs.gateway && verb == Some("run") => "supervisor",
         name if name == programs.egress => "egress",
         name if name == programs.runner && verb != Some("--drill") => "runner",
+        name if name == programs.front => "front",
         name if name == programs.jail => "zygote",
         "cloudflared" => "tunnel",
         _ => return None,
