@@ -3,7 +3,7 @@
 //! read by itself: bytes of an unfinished event, or of an answer that is one JSON value. An event never waits for the next:
 //! what shows in it of a secret's beginning is bounded by [`Search::beginning`], and the rest is replaced as it comes.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, slice::from_ref};
 
 use bytes::{Bytes, BytesMut};
 
@@ -92,7 +92,7 @@ impl Joined {
                 lines.take(&held, |lines| self.texts.event(search, &held, lines, &mut hidden));
                 held.truncate(length);
             }
-            Kind::Whole => self.texts.event(search, &held, &[0..length], &mut hidden),
+            Kind::Whole => self.texts.event(search, &held, from_ref(&(0..length)), &mut hidden),
             Kind::Endless => {}
         }
         hide(held.freeze(), &hidden)
