@@ -129,7 +129,7 @@ impl Apart {
         arguments: &[PathBuf],
         sockets: [(&str, OwnedFd); N],
     ) {
-        let child = self.unit(role.user(), &role.program(), run, arguments, sockets);
+        let child = self.unit(role.user(), role.program(), run, arguments, sockets);
         self.programs.push((role, child));
     }
 
