@@ -11,6 +11,7 @@ mod search;
 mod strings;
 
 use std::{
+    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -75,19 +76,21 @@ impl Masks {
 
     /// The same bytes with every whole secret replaced, and how many there were. Copies only when there is one.
     fn replace(&self, bytes: Bytes) -> (Bytes, usize) {
-        let Some(mut found) = self.0.find(&bytes, 0) else { return (bytes, 0) };
-        let (mut copy, mut count) = (BytesMut::from(&*bytes), 0);
-        loop {
-            let (start, length) = found;
-            copy[start..start + length].fill(b'*');
-            count += 1;
-            // Looked for in the original: another one may begin inside of this one.
-            match self.0.find(&bytes, start + 1) {
-                Some(next) => found = next,
-                None => return (copy.freeze(), count),
-            }
-        }
+        let found: Vec<_> = self.0.all(&bytes).collect();
+        (hide(bytes, &found), found.len())
     }
+}
+
+/// Copies only when there is something to hide.
+fn hide(bytes: Bytes, places: &[Range<usize>]) -> Bytes {
+    if places.is_empty() {
+        return bytes;
+    }
+    let mut copy = BytesMut::from(bytes);
+    for place in places {
+        copy[place.clone()].fill(b'*');
+    }
+    copy.freeze()
 }
 
 /// Looks through a stream piece by piece, in either direction. What it found is replaced; whether it is passed on so

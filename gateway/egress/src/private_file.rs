@@ -3,14 +3,12 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
-    os::{
-        fd::AsFd,
-        unix::fs::{DirBuilderExt, MetadataExt},
-    },
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
+use openclaw_wire::whole;
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
@@ -143,21 +141,7 @@ pub fn text(path: &Path, most: u64) -> Result<Option<Zeroizing<String>>, Refused
 
 /// Writes a new file with mode 0600: whole and durable under its name, or not at all.
 pub fn create(path: &Path, content: &[u8]) -> Result<(), Refused> {
-    let half = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        match std::fs::remove_file(&half) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(CWD, &half, flags, Mode::RUSR | Mode::WUSR)?);
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&half, path)?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        Ok(rustix::fs::fsync(File::open(folder)?.as_fd())?)
-    };
-    write().map_err(|error| Refused::io(path, "write", error))
+    whole::replace(path, content, 0o600, None).map_err(|error| Refused::io(path, "write", error))
 }
 
 /// A path as a shell takes it.

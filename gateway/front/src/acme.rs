@@ -7,10 +7,7 @@ use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, Order,
     OrderStatus, RetryPolicy,
 };
-use openclaw_wire::{
-    config::{Challenge, Direct},
-    facts::FACTS,
-};
+use openclaw_wire::config::{Challenge, Direct};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -46,14 +43,6 @@ struct Known {
 }
 
 impl Authority {
-    /// Where it looks for the answer.
-    pub fn port(&self) -> u16 {
-        match self.direct.challenge {
-            Challenge::Http => FACTS.direct.challenge,
-            Challenge::Tls => FACTS.direct.port,
-        }
-    }
-
     /// Gets a certificate, and keeps it.
     pub async fn certificate(&self, kept: &Kept) -> anyhow::Result<Certificate> {
         let account = self.account(kept).await?;

@@ -2,14 +2,16 @@
 //! account at whoever signs, and how it stands, for `openclaw doctor`. Each file is replaced as a whole or not at all.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
-use openclaw_wire::front::{STANDING, Standing};
+use openclaw_wire::{
+    front::{STANDING, Standing},
+    whole,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::certificate::Certificate;
@@ -108,20 +110,8 @@ impl Kept {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
-        let (path, new) = (self.0.join(name), self.0.join(format!("{name}.new")));
-        let write = || -> io::Result<()> {
-            // What a crash left.
-            match fs::remove_file(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            File::open(&self.0)?.sync_all()
-        };
-        write()
+        let path = self.0.join(name);
+        whole::replace(&path, content, 0o600, None)
             .with_context(|| format!("write {}: check the free space and the folder's owner", path.display()))
     }
 }

@@ -106,7 +106,7 @@ impl Renewal {
             None => format!(
                 "check that {} leads to this machine, and that port {} of it is reached from outside while a challenge is open",
                 self.authority.domain,
-                self.authority.port()
+                self.authority.direct.challenge.port()
             ),
         }
     }

@@ -14,7 +14,6 @@ use std::{
 use anyhow::{Context, bail};
 use openclaw_confine::{Inherited, peer};
 use openclaw_wire::{
-    config::Challenge,
     facts::FACTS,
     frame,
     front::{Open, Opened},
@@ -53,19 +52,13 @@ fn serve() -> anyhow::Result<()> {
     let Some(Open { challenge }) = frame::read(&stream).context("read what is asked")? else {
         bail!("it was asked nothing");
     };
-    let answer = match open(&nft, port(challenge), seconds) {
+    let port = challenge.port();
+    let answer = match open(&nft, port, seconds) {
         Ok(()) => Opened::For(seconds),
         Err(error) => Opened::Not(format!("{error:#}")),
     };
-    eprintln!("openclaw-host: port {}: {answer:?}", port(challenge));
+    eprintln!("openclaw-host: port {port}: {answer:?}");
     frame::write(&stream, &answer).context("answer")
-}
-
-fn port(challenge: Challenge) -> u16 {
-    match challenge {
-        Challenge::Http => FACTS.direct.challenge,
-        Challenge::Tls => FACTS.direct.port,
-    }
 }
 
 /// One transaction. An element that is there would keep its old time, so it goes first, and so that it can go it comes.

@@ -1,5 +1,5 @@
 //! The types that OpenClaw's processes exchange: facts, configuration, sockets, messages, the skill manifest.
-//! Plain data and the one way to open each socket. Never async, never TLS, never SQL.
+//! Plain data, the one way to open each socket and the one to replace a file. Never async, never TLS, never SQL.
 
 pub mod facts;
 pub mod id;
@@ -12,6 +12,7 @@ pub mod way;
 pub mod frame;
 pub mod front;
 pub mod file;
+pub mod whole;
 pub mod admin;
 pub mod egress;
 pub mod spend;

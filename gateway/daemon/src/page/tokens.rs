@@ -2,14 +2,15 @@
 //! with a copy of it (incident 44). Never a token itself.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::PathBuf,
     sync::{PoisonError, RwLock},
 };
 
-use openclaw_wire::admin::{PageToken, Scope};
+use openclaw_wire::{
+    admin::{PageToken, Scope},
+    whole,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::ingress::Digest;
@@ -74,17 +75,9 @@ impl Tokens {
     }
 
     fn store(&self, known: &[(Scope, String)]) -> io::Result<()> {
-        let new = self.path.with_extension("new");
         let word = |scope| SCOPES.into_iter().find(|(known, _)| *known == scope).map_or("", |(_, word)| word);
         let text: String = known.iter().map(|(scope, hex)| format!("{} {hex}\n", word(*scope))).collect();
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        match self.path.parent() {
-            Some(folder) => fs::File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        whole::replace(&self.path, text.as_bytes(), 0o600, None)
     }
 }
 

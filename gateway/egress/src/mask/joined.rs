@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     events::Lines,
+    hide,
     search::Search,
     strings::{characters, is_escaped, strings},
 };
@@ -79,7 +80,7 @@ impl Joined {
             all.unsplit(std::mem::take(&mut self.held));
             data = all.freeze();
         }
-        hide(data, &hidden)
+        (hide(data, &hidden), !hidden.is_empty())
     }
 
     /// What was held back, when the answer has ended. Some read an event whose end is missing.
@@ -95,25 +96,13 @@ impl Joined {
             Kind::Whole => self.texts.event(search, &held, from_ref(&(0..length)), &mut hidden),
             Kind::Endless => {}
         }
-        hide(held.freeze(), &hidden)
+        (hide(held.freeze(), &hidden), !hidden.is_empty())
     }
 
     /// How many bytes are held back.
     pub fn held(&self) -> usize {
         self.held.len()
     }
-}
-
-/// Copies only when there is something to hide.
-fn hide(bytes: Bytes, hidden: &[Range<usize>]) -> (Bytes, bool) {
-    if hidden.is_empty() {
-        return (bytes, false);
-    }
-    let mut copy = BytesMut::from(bytes);
-    for place in hidden {
-        copy[place.clone()].fill(b'*');
-    }
-    (copy.freeze(), true)
 }
 
 /// The ends of texts that may be the beginning of a secret, the one that grew last at the end.
@@ -162,12 +151,7 @@ impl Texts {
         let places = is_escaped(piece).then(|| characters(piece));
         all.extend_from_slice(places.as_ref().map_or(piece, |(characters, _)| characters));
 
-        let mut found = Vec::new();
-        let mut from = 0;
-        while let Some((start, length)) = search.find(&all, from) {
-            found.push(start..start + length);
-            from = start + 1;
-        }
+        let mut found: Vec<_> = search.all(&all).collect();
         // The end of a secret that is hidden now can't be the beginning of another.
         found.iter().for_each(|place| all[place.clone()].fill(b'*'));
         let (begun, covered) = search.beginning(&all);

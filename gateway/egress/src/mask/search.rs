@@ -2,6 +2,8 @@
 //! at every second pair of bytes at most, and in ordinary text at one of fifteen. Keeps one copy of each text,
 //! in locked memory.
 
+use std::ops::Range;
+
 use openclaw_confine::locked::Locked;
 
 /// Entries of the table of shifts: eight bits of the first byte and five of the second. Pairs that share an entry cost
@@ -101,6 +103,16 @@ impl Search {
             }
         }
         None
+    }
+
+    /// Where every text is, one that begins inside of another too.
+    pub fn all<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let (start, length) = self.find(bytes, from)?;
+            from = start + 1;
+            Some(start..start + length)
+        })
     }
 
     /// The longest text with which `bytes` begin, of those whose window ends with the pair.

@@ -30,6 +30,16 @@ pub enum Challenge {
     Tls,
 }
 
+impl Challenge {
+    /// Where it is answered.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Http => FACTS.direct.challenge,
+            Self::Tls => FACTS.direct.port,
+        }
+    }
+}
+
 impl Default for Direct {
     fn default() -> Self {
         Self {

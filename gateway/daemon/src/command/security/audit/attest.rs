@@ -3,15 +3,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
+    fs, io,
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
-use openclaw_wire::facts::FACTS;
+use openclaw_wire::{facts::FACTS, whole};
 
 use crate::{
     audit::{checks, world::Attested},
@@ -72,21 +71,10 @@ pub fn write(place: &Place, id: &str, note: Option<&str>) -> anyhow::Result<()> 
 
 /// A file of the state folder whole or not at all, for whoever owns its folder.
 pub fn replace(path: &std::path::Path, text: &str, mode: u32) -> io::Result<()> {
-    let half = path.with_extension("new");
-    match fs::remove_file(&half) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&half)?;
     let owner = match fs::symlink_metadata(path) {
         Ok(before) => before,
         Err(_) => fs::metadata(path.parent().unwrap_or("/".as_ref()))?,
     };
-    if rustix::process::geteuid().is_root() {
-        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-    }
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&half, path)?;
-    fs::File::open(path.parent().unwrap_or("/".as_ref()))?.sync_all()
+    let owner = rustix::process::geteuid().is_root().then(|| (owner.uid(), owner.gid()));
+    whole::replace(path, text.as_bytes(), mode, owner)
 }
