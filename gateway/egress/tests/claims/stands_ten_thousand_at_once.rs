@@ -4,9 +4,10 @@
 use std::{
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use openclaw_wire::money::Usd;
@@ -27,7 +28,13 @@ const STACK: usize = 256 << 10;
 struct Gate {
     here: Mutex<usize>,
     opened: Condvar,
+    /// The first call that the provider sees is under way until the program was killed, however fast the others are.
+    first: AtomicBool,
+    killed: (Mutex<bool>, Condvar),
 }
+
+/// A program that is not killed in this time is not going to be, and the test says so.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Gate {
     fn arrive(&self) {
@@ -38,6 +45,15 @@ impl Gate {
     fn wait(&self) {
         let here = self.here.lock().expect("lock");
         drop(self.opened.wait_while(here, |here| *here < CALLS).expect("lock"));
+        if !self.first.swap(true, Ordering::SeqCst) {
+            let killed = self.killed.0.lock().expect("lock");
+            drop(self.killed.1.wait_timeout_while(killed, PATIENCE, |killed| !*killed).expect("lock"));
+        }
+    }
+
+    fn killed(&self) {
+        *self.killed.0.lock().expect("lock") = true;
+        self.killed.1.notify_all();
     }
 }
 
@@ -67,6 +83,7 @@ fn all_at_once(egress: &Egress, gate: &Gate, kill_after: Option<usize>) -> Tally
                 let count = kind.fetch_add(1, Ordering::SeqCst) + 1;
                 if std::ptr::eq(kind, &tally.good) && Some(count) == kill_after {
                     egress.child().signal(Signal::KILL).expect("signal");
+                    gate.killed();
                 }
             };
             thread::Builder::new().stack_size(STACK).spawn_scoped(scope, one).expect("a thread");
