@@ -58,11 +58,12 @@ impl BlackHole {
 #[ignore = "needs root: the program gets names of its own"]
 fn a_dead_address_of_a_name_is_left_for_the_next() {
     assert!(rustix::process::geteuid().is_root(), "this test mounts a file: run it as root");
-    let far = Far::start_at(([127, 0, 0, 4], 0).into(), |_, to| far::reply(to, "200 OK", "", b"{}"));
+    // All have the same port, which another test may have on 127.0.0.1.
+    let far = Far::start_at(([127, 0, 7, 4], 0).into(), |_, to| far::reply(to, "200 OK", "", b"{}"));
     let port = far.port();
-    let _dead = [1, 2, 3].map(|last| BlackHole::at(([127, 0, 0, last], port).into()));
+    let _dead = [1, 2, 3].map(|last| BlackHole::at(([127, 0, 7, last], port).into()));
     let lines = |name: &str, last: &[u8]| -> String {
-        last.iter().map(|last| format!("127.0.0.{last} {name}\n")).collect()
+        last.iter().map(|last| format!("127.0.7.{last} {name}\n")).collect()
     };
     let hosts = lines("mixed.test", &[1, 2, 3, 4]) + &lines("dead.test", &[1, 2]);
     let model = |name: &str| Setup::model(&format!("http://{name}:{port}")).hosts(&hosts).start();
